@@ -1,0 +1,52 @@
+//! The command line: one file a command. Exit code 0 ok, 1 failure, 2 usage; errors go to stderr.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod decode;
+mod demo;
+mod events;
+mod replay;
+mod run;
+mod simulate;
+
+/// Hears Bluetooth LE beacons and publishes over MQTT who has come near what.
+#[derive(Debug, Parser)]
+#[command(name = "beaconfence", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Run(run::Args),
+    Check(check::Args),
+    Decode(decode::Args),
+    Replay(replay::Args),
+    Simulate(simulate::Args),
+    Events(events::Args),
+}
+
+/// Runs the program on the process's own arguments.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Decode(args) => decode::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Simulate(args) => simulate::run(args),
+        Command::Events(args) => events::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

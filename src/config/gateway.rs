@@ -1,0 +1,80 @@
+//! gateway.toml.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{GatewayId, ReceiverId};
+
+/// This gateway.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Its id.
+    pub id: GatewayId,
+    /// The site directory to start from, relative to the file.
+    pub site: PathBuf,
+    /// Where it keeps what must survive.
+    pub data_dir: PathBuf,
+    /// Its radios, `[[adapter]]`. Empty where it has none.
+    pub adapters: Vec<AdapterConfig>,
+    /// The broker.
+    pub mqtt: MqttConfig,
+}
+
+/// One Bluetooth adapter, and which receiver of the site it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterConfig {
+    /// Which adapter.
+    pub name: AdapterName,
+    /// Which receiver.
+    pub receiver: ReceiverId,
+}
+
+/// How an adapter is recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdapterName {
+    /// By the system's name, such as `hci0`.
+    Name(String),
+    /// By its own address, most significant byte first: survives a change of USB port.
+    Address([u8; 6]),
+    /// Any adapter that no other entry names.
+    Any,
+}
+
+/// `[mqtt]`.
+#[derive(Debug, Clone)]
+pub struct MqttConfig {
+    /// Broker addresses `mqtt://HOST[:PORT]` or `mqtts://…`, tried in order; at least one.
+    pub brokers: Vec<url::Url>,
+    /// 5 by default.
+    pub version: MqttVersion,
+    /// Topic prefix, `beaconfence/v1` by default; no wildcard, no slash at either end.
+    pub prefix: String,
+    /// `beaconfence-{site}-{gateway}` where not given.
+    pub client_id: Option<String>,
+    /// User name.
+    pub username: Option<String>,
+    /// File that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// Own certificate authorities (PEM) in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain (PEM).
+    pub certificate_file: Option<PathBuf>,
+    /// Client key (PEM).
+    pub key_file: Option<PathBuf>,
+    /// Keep-alive, 30 s by default.
+    pub keep_alive: Duration,
+    /// How often the status is published when nothing changes, 30 s by default.
+    pub status_interval: Duration,
+    /// Whether positions are published in `presence/{device}`; off by default.
+    pub publish_positions: bool,
+}
+
+/// Version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MqttVersion {
+    /// MQTT 3.1.1.
+    V3,
+    /// MQTT 5.
+    #[default]
+    V5,
+}

@@ -1,0 +1,1 @@
+//! The R-tree of zones: position -> zones with a probability.

@@ -1,0 +1,33 @@
+//! beaconfence: hears Bluetooth LE beacons, works out where each registered device is, matches the position against the
+//! store's zones, and publishes presence events over MQTT.
+//!
+//! The pipeline is the layout:
+//!
+//! ```text
+//! source -> advert -> registry -> position -> geofence -> presence -> outbox -> mqtt
+//!  (shell)  ------------- pure engine, event time only -------------   (shell)
+//! ```
+//!
+//! The pure stages read no clock, no file and no network: the engine is told what was observed and when
+//! ([`engine::Input`]), and is asked what follows and when it wants to be asked again. Live operation, replay, simulation
+//! and tests run the same code, and the same input gives the same output, byte for byte.
+//!
+//! Units: metres in the site frame, dBm, UTC milliseconds ([`model::Timestamp`]).
+//!
+//! The dependency rule: a pure stage imports [`model`] and the output types of earlier stages, never a later one. Only
+//! [`source`] names btleplug, only [`geofence`] names rstar, only [`mqtt`] names the MQTT client.
+
+pub mod model;
+
+pub mod advert;
+pub mod engine;
+pub mod geofence;
+pub mod position;
+pub mod presence;
+pub mod registry;
+
+pub mod config;
+pub mod mqtt;
+pub mod source;
+
+pub mod cli;

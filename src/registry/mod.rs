@@ -1,0 +1,245 @@
+//! What is registered at a site: levels, receivers, zones, beacons, devices; and the way from an identity on the air to
+//! the device that carries it.
+//!
+//! A [`Registry`] is built whole and never changed; an edit builds the next one. Its parts are addressed by dense
+//! indices ([`ZoneIndex`] and so on), so that the stages behind it need no hashing.
+
+mod identity;
+mod site;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use identity::{Identity, IdentityError};
+pub use site::{
+    Beacon, Consent, Device, DeviceKind, Labels, Level, PresenceSettings, RadioDefaults, Receiver, Ring, Shape, Site,
+    Zone,
+};
+
+use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, ZoneId};
+
+macro_rules! index {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// The place in the registry's list.
+            pub const fn get(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+index! {
+    /// A zone's place in [`Registry::zones`].
+    ZoneIndex
+}
+index! {
+    /// A beacon's place in [`Registry::beacons`].
+    BeaconIndex
+}
+index! {
+    /// A device's place in [`Registry::devices`].
+    DeviceIndex
+}
+index! {
+    /// A receiver's place in [`Registry::receivers`].
+    ReceiverIndex
+}
+
+/// What two parts of a registry can disagree on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// Two things of one kind share an id.
+    #[error("two {kind}s have the id \"{id}\"")]
+    DuplicateId {
+        /// `zone`, `beacon`, `device` or `receiver`.
+        kind: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// Two beacons share an identity.
+    #[error("beacons \"{first}\" and \"{second}\" have the same identity {identity}")]
+    DuplicateIdentity {
+        /// The identity as text.
+        identity: String,
+        /// The beacon that came first.
+        first: BeaconId,
+        /// The other one.
+        second: BeaconId,
+    },
+    /// A beacon belongs to a device that is not registered.
+    #[error("beacon \"{beacon}\" belongs to device \"{device}\", which is not registered")]
+    UnknownDevice {
+        /// The beacon.
+        beacon: BeaconId,
+        /// The device it names.
+        device: DeviceId,
+    },
+    /// Something stands on a level that the site does not have.
+    #[error("{kind} \"{id}\" is on level {level}, which the site does not have")]
+    UnknownLevel {
+        /// `zone`, `beacon` or `receiver`.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+        /// The level it names.
+        level: LevelOrdinal,
+    },
+}
+
+/// A whole registry, consistent in itself.
+#[derive(Debug)]
+pub struct Registry {
+    site: Site,
+    receivers: Vec<Arc<Receiver>>,
+    zones: Vec<Arc<Zone>>,
+    beacons: Vec<Arc<Beacon>>,
+    devices: Vec<Arc<Device>>,
+    receiver_index: HashMap<ReceiverId, ReceiverIndex>,
+    zone_index: HashMap<ZoneId, ZoneIndex>,
+    device_index: HashMap<DeviceId, DeviceIndex>,
+    identity_index: HashMap<Identity, BeaconIndex>,
+    device_of_beacon: Vec<Option<DeviceIndex>>,
+}
+
+impl Registry {
+    /// Builds a registry. Zone 0 is always the reserved zone `site`: it is added where `zones` has none.
+    ///
+    /// # Errors
+    /// Every [`RegistryError`] found, in the order of the lists.
+    pub fn new(
+        site: Site,
+        receivers: Vec<Receiver>,
+        mut zones: Vec<Zone>,
+        beacons: Vec<Beacon>,
+        devices: Vec<Device>,
+    ) -> Result<Self, Vec<RegistryError>> {
+        let mut errors = Vec::new();
+        match zones.iter().position(|zone| zone.id.is_site()) {
+            Some(at) => zones[..=at].rotate_right(1),
+            None => zones.insert(0, Zone::whole_site(&site)),
+        }
+        let receiver_index = index_by(&receivers, "receiver", |r| r.id.clone(), ReceiverIndex, &mut errors);
+        let zone_index = index_by(&zones, "zone", |z| z.id.clone(), ZoneIndex, &mut errors);
+        let _ = index_by(&beacons, "beacon", |b| b.id.clone(), BeaconIndex, &mut errors);
+        let device_index = index_by(&devices, "device", |d| d.id.clone(), DeviceIndex, &mut errors);
+        let known = |level: LevelOrdinal| site.levels.iter().any(|l| l.ordinal == level);
+        let mut check_level = |kind, id: &str, level: Option<LevelOrdinal>| {
+            if let Some(level) = level.filter(|&level| !known(level)) {
+                errors.push(RegistryError::UnknownLevel { kind, id: id.to_owned(), level });
+            }
+        };
+        receivers.iter().for_each(|r| check_level("receiver", r.id.as_str(), Some(r.level)));
+        zones.iter().for_each(|z| check_level("zone", z.id.as_str(), z.level));
+        beacons.iter().for_each(|b| check_level("beacon", b.id.as_str(), b.fixed.map(|(_, level)| level)));
+
+        let mut identity_index = HashMap::with_capacity(beacons.len());
+        let mut device_of_beacon = Vec::with_capacity(beacons.len());
+        for (at, beacon) in beacons.iter().enumerate() {
+            if let Some(BeaconIndex(first)) = identity_index.insert(beacon.identity, BeaconIndex(at as u32)) {
+                errors.push(RegistryError::DuplicateIdentity {
+                    identity: beacon.identity.to_string(),
+                    first: beacons[first as usize].id.clone(),
+                    second: beacon.id.clone(),
+                });
+            }
+            let device = beacon.device.as_ref().and_then(|id| device_index.get(id).copied());
+            if let (Some(id), None) = (&beacon.device, device) {
+                errors.push(RegistryError::UnknownDevice { beacon: beacon.id.clone(), device: id.clone() });
+            }
+            device_of_beacon.push(device);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self {
+            site,
+            receivers: receivers.into_iter().map(Arc::new).collect(),
+            zones: zones.into_iter().map(Arc::new).collect(),
+            beacons: beacons.into_iter().map(Arc::new).collect(),
+            devices: devices.into_iter().map(Arc::new).collect(),
+            receiver_index,
+            zone_index,
+            device_index,
+            identity_index,
+            device_of_beacon,
+        })
+    }
+
+    /// The site.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// The site frame.
+    pub fn frame(&self) -> &Frame {
+        &self.site.frame
+    }
+
+    /// All receivers.
+    pub fn receivers(&self) -> &[Arc<Receiver>] {
+        &self.receivers
+    }
+
+    /// All zones; the first is the reserved zone `site`.
+    pub fn zones(&self) -> &[Arc<Zone>] {
+        &self.zones
+    }
+
+    /// All beacons.
+    pub fn beacons(&self) -> &[Arc<Beacon>] {
+        &self.beacons
+    }
+
+    /// All devices.
+    pub fn devices(&self) -> &[Arc<Device>] {
+        &self.devices
+    }
+
+    /// The receiver of that id.
+    pub fn receiver(&self, id: &ReceiverId) -> Option<ReceiverIndex> {
+        self.receiver_index.get(id).copied()
+    }
+
+    /// The zone of that id.
+    pub fn zone(&self, id: &ZoneId) -> Option<ZoneIndex> {
+        self.zone_index.get(id).copied()
+    }
+
+    /// The device of that id.
+    pub fn device(&self, id: &DeviceId) -> Option<DeviceIndex> {
+        self.device_index.get(id).copied()
+    }
+
+    /// The beacon that has that identity.
+    pub fn beacon_of(&self, identity: &Identity) -> Option<BeaconIndex> {
+        self.identity_index.get(identity).copied()
+    }
+
+    /// The device that carries that beacon; none where it is fixed.
+    pub fn device_of(&self, beacon: BeaconIndex) -> Option<DeviceIndex> {
+        self.device_of_beacon[beacon.get()]
+    }
+}
+
+fn index_by<T, K: std::hash::Hash + Eq + std::fmt::Display, I: Copy>(
+    items: &[T],
+    kind: &'static str,
+    key: impl Fn(&T) -> K,
+    index: impl Fn(u32) -> I,
+    errors: &mut Vec<RegistryError>,
+) -> HashMap<K, I> {
+    let mut map = HashMap::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let id = key(item);
+        let text = id.to_string();
+        if map.insert(id, index(at as u32)).is_some() {
+            errors.push(RegistryError::DuplicateId { kind, id: text });
+        }
+    }
+    map
+}

@@ -1,0 +1,84 @@
+//! Where observations come from: radios, files, MQTT, simulation. The only folder that names btleplug.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::advert::Advertisement;
+use crate::engine::{Input, ReceiverState};
+use crate::model::{ReceiverId, Timestamp};
+
+/// Counters of one receiver, shared between its source and the status.
+#[derive(Debug, Default)]
+pub struct ReceiverCounters {
+    /// Advertisements heard with an RSSI, strangers included.
+    pub advertisements: AtomicU64,
+    /// Advertisements dropped because the gateway was behind.
+    pub shed: AtomicU64,
+    /// How far the source was behind the air at the last look, in milliseconds.
+    pub lag_ms: AtomicU64,
+    /// How often the watchdog had to step in.
+    pub recoveries: AtomicU64,
+}
+
+/// What a source gives to the gateway's loop.
+#[derive(Debug)]
+pub enum Observation {
+    /// An input for the engine, and when it was received by the wall clock.
+    Input(Timestamp, Input),
+    /// A receiver's state changed, with words for people where something is wrong.
+    Receiver {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        receiver: ReceiverId,
+        /// Its state now.
+        state: ReceiverState,
+        /// What is wrong, for status and log.
+        detail: Option<String>,
+    },
+}
+
+/// A source's way to the gateway's loop: bounded; sheds sightings, never states.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    queue: mpsc::Sender<Observation>,
+    counters: Arc<BTreeMap<ReceiverId, ReceiverCounters>>,
+}
+
+impl Sink {
+    /// A sink with room for `capacity` observations, for those receivers, and the loop's end of it.
+    pub fn new(receivers: &[ReceiverId], capacity: usize) -> (Self, mpsc::Receiver<Observation>) {
+        let (queue, observations) = mpsc::channel(capacity);
+        let counters = receivers.iter().map(|id| (id.clone(), ReceiverCounters::default())).collect();
+        (Self { queue, counters: Arc::new(counters) }, observations)
+    }
+
+    /// The counters of every receiver.
+    pub fn counters(&self) -> &Arc<BTreeMap<ReceiverId, ReceiverCounters>> {
+        &self.counters
+    }
+
+    /// Hands over what a radio heard; drops and counts it where the gateway is behind.
+    pub fn advertisement(&self, heard: Advertisement) {
+        let counters = self.counters.get(&heard.receiver);
+        if let Some(counters) = counters {
+            counters.advertisements.fetch_add(1, Ordering::Relaxed);
+        }
+        let time = heard.time;
+        if self.queue.try_send(Observation::Input(time, Input::Advertisement(heard))).is_err()
+            && let Some(counters) = counters
+        {
+            counters.shed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands over a change of a receiver's state, waiting for room.
+    pub async fn receiver(&self, at: Timestamp, receiver: &ReceiverId, state: ReceiverState, detail: Option<String>) {
+        let change = Observation::Receiver { at, receiver: receiver.clone(), state, detail };
+        // The loop is gone only when the gateway stops: then nobody asks for the state any more.
+        let _ = self.queue.send(change).await;
+    }
+}

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::advert::Advertisement;
-use crate::model::ReceiverId;
+use crate::model::{Position, ReceiverId, Timestamp, ZoneId};
 use crate::position::PositionReport;
+use crate::presence::Event;
+use crate::registry::Device;
 
 /// Whether a receiver hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

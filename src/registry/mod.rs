@@ -5,6 +5,7 @@
 //! indices ([`ZoneIndex`] and so on), so that the stages behind it need no hashing.
 
 mod identity;
+mod resolve;
 mod site;
 
 use std::collections::HashMap;

@@ -368,3 +368,6 @@ impl Tracker {
         Box::new(Self { filter: None, batch: Vec::new(), batch_ends: None, last_report: None })
     }
 }
+
+#[cfg(test)]
+mod tests;

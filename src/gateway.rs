@@ -1,0 +1,1 @@
+//! The event loop: the clock, channels, shutdown.

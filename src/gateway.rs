@@ -1,1 +1,0 @@
-//! The event loop: the clock, channels, shutdown.

@@ -1,5 +1,7 @@
 //! Where observations come from: radios, files, MQTT, simulation. The only folder that names btleplug.
 
+pub mod simulate;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,7 @@
 //! `beaconfence demo`.
 
+pub mod store;
+
 use std::process::ExitCode;
 
 /// Shows the main job with nothing else installed: embedded broker, simulated shoppers

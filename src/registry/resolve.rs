@@ -8,9 +8,7 @@ impl Identity {
     /// What a frame says of who sent it; none where it changes with time or says nothing, as URLs and telemetry do.
     pub fn of_frame(frame: &Frame<'_>) -> Option<Self> {
         match frame {
-            Frame::IBeacon(frame) => {
-                Some(Self::IBeacon { uuid: *frame.uuid, major: frame.major, minor: frame.minor })
-            }
+            Frame::IBeacon(frame) => Some(Self::IBeacon { uuid: *frame.uuid, major: frame.major, minor: frame.minor }),
             Frame::AltBeacon(frame) => Some(Self::AltBeacon(*frame.id)),
             Frame::EddystoneUid(frame) => {
                 Some(Self::EddystoneUid { namespace: *frame.namespace, instance: *frame.instance })

@@ -133,8 +133,7 @@ pub fn read(
     let (start, reader) = peek(reader).map_err(|error| fail(Cause::Read(error)))?;
     let gzip = start.starts_with(&[0x1f, 0x8b]);
     let (start, reader): (_, Box<dyn Read + Send>) = if gzip {
-        let (start, reader) =
-            peek(MultiGzDecoder::new(reader)).map_err(|error| fail(Cause::of_read(error, gzip)))?;
+        let (start, reader) = peek(MultiGzDecoder::new(reader)).map_err(|error| fail(Cause::of_read(error, gzip)))?;
         (start, Box::new(reader))
     } else {
         (start, Box::new(reader))

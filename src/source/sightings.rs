@@ -19,9 +19,7 @@ use crate::advert::line::{MAX_LINE, Text};
 use crate::advert::text::{self, TextError};
 use crate::advert::{Address, AddressError, Advertisement, AdvertisingData};
 use crate::engine::Input;
-use crate::model::{
-    DeviceId, IdError, LatLon, LevelOrdinal, ReceiverId, Rssi, Timestamp, TimestampError, UnitError,
-};
+use crate::model::{DeviceId, IdError, LatLon, LevelOrdinal, ReceiverId, Rssi, Timestamp, TimestampError, UnitError};
 use crate::position::PositionReport;
 
 /// Why a line is neither a sighting nor a position report.
@@ -333,7 +331,10 @@ mod tests {
             (sighting("\"rssi\":\"-60\""), "invalid type: string \"-60\", expected f64"),
             (sighting("\"rssi\":-60,\"address\":\"x\""), "\"address\": \"x\" is not an address"),
             (sighting("\"rssi\":-60,\"address_type\":\"static\""), "must be \"public\" or \"random\""),
-            (sighting("\"rssi\":-60,\"manufacturer_data\":{\"004c\":\"0\"}"), "\"manufacturer_data\": \"0\" is not hex"),
+            (
+                sighting("\"rssi\":-60,\"manufacturer_data\":{\"004c\":\"0\"}"),
+                "\"manufacturer_data\": \"0\" is not hex",
+            ),
             (sighting("\"rssi\":-60,\"service_data\":{\"x\":\"00\"}"), "\"service_data\": \"x\" is not a service UUID"),
             (sighting("\"rssi\":-60,\"service_data\":[]"), "expected an object from identifiers to hex digits"),
             (sighting("\"rssi\":-60").replace("2026-01-01T10", "yesterday"), "is not an RFC 3339 instant"),

@@ -1,12 +1,32 @@
 //! Composes the stages; the one place that knows them all.
+//!
+//! The engine is sans-IO: it reads no clock and does nothing by itself. Its contract:
+//!
+//! 1. Give it every input with [`Engine::handle`] and the current time, which never runs backwards.
+//! 2. After each call, take outputs from [`Engine::poll_output`] until there is none.
+//! 3. Ask [`Engine::next_deadline`], and call [`Engine::advance`] no later than then (2. applies again).
+//!
+//! Whatever is due at a deadline is decided *at the deadline*, however late the call: the same inputs give the same
+//! outputs whether time is kept by a clock, a file or a simulation. It is causal: what comes later in the input changes
+//! nothing of what was put out before.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::advert::Advertisement;
-use crate::model::{Position, ReceiverId, Timestamp, ZoneId};
-use crate::position::PositionReport;
-use crate::presence::Event;
-use crate::registry::Device;
+use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
+use crate::model::{LevelOrdinal, Position, ReceiverId, Timestamp, ZoneId};
+use crate::position::{BATCH, Filter, Model, PositionReport, PowerPrior, Sample};
+use crate::presence::{Event, Machine, Reason};
+use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
+
+/// Inputs that claim to be so far ahead of the engine's time are refused.
+const MOST_AHEAD: Duration = Duration::from_secs(60);
+/// Inputs that are so far behind the engine's time are refused.
+const MOST_BEHIND: Duration = Duration::from_secs(600);
+/// Sightings of one device beyond so many in one batch add nothing to its position.
+const LARGEST_BATCH: usize = 256;
 
 /// Whether a receiver hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,3 +82,297 @@ pub struct ZonePresence {
     /// The visit.
     pub visit_id: uuid::Uuid,
 }
+
+/// What the engine has taken in and refused, by kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Advertisements of beacons that devices carry, taken in.
+    pub sightings: u64,
+    /// The same for each receiver, in the registry's order.
+    pub sightings_by_receiver: Vec<u64>,
+    /// Advertisements of registered fixed beacons.
+    pub fixed_beacons: u64,
+    /// Position reports taken in.
+    pub reports: u64,
+    /// Advertisements of what is not registered.
+    pub strangers: u64,
+    /// Sightings and reports of customers who have not agreed to be tracked.
+    pub without_consent: u64,
+    /// Advertisements from receivers that are not registered.
+    pub unknown_receivers: u64,
+    /// Position reports of devices that are not registered.
+    pub unknown_devices: u64,
+    /// Inputs refused because their time is too far ahead.
+    pub ahead: u64,
+    /// Inputs refused because their time is too far behind.
+    pub behind: u64,
+    /// Position reports that were not newer than the device's last.
+    pub stale_reports: u64,
+}
+
+/// The engine of one site.
+#[derive(Debug)]
+pub struct Engine {
+    registry: Arc<Registry>,
+    tree: ZoneTree,
+    model: Model,
+    shares: CellShares,
+    presence: Machine,
+    trackers: Vec<Option<Box<Tracker>>>,
+    /// When the batch of each device is complete.
+    batches: BTreeSet<(Timestamp, DeviceIndex)>,
+    now: Timestamp,
+    counters: Counters,
+    outputs: VecDeque<Output>,
+}
+
+/// The position stage of one device.
+#[derive(Debug)]
+struct Tracker {
+    filter: Option<Filter>,
+    batch: Vec<Sample>,
+    batch_ends: Option<Timestamp>,
+    last_report: Option<Timestamp>,
+}
+
+impl Engine {
+    /// An engine that has seen nothing. `epoch` goes into every id.
+    pub fn new(registry: Arc<Registry>, epoch: &str) -> Self {
+        let tree = ZoneTree::new(&registry);
+        let model = Model::new(&registry);
+        let shares = CellShares::new(&tree, model.grid(), registry.zones().len());
+        Self {
+            tree,
+            shares,
+            model,
+            presence: Machine::new(Arc::clone(&registry), epoch),
+            trackers: registry.devices().iter().map(|_| None).collect(),
+            batches: BTreeSet::new(),
+            now: Timestamp::from_millis(0),
+            counters: Counters { sightings_by_receiver: vec![0; registry.receivers().len()], ..Counters::default() },
+            outputs: VecDeque::new(),
+            registry,
+        }
+    }
+
+    /// The engine's time: that of the last input or deadline.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The registry it works with.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// What was taken in and refused so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Takes in one input at `now`. A `now` that runs backwards is taken to stand still.
+    pub fn handle(&mut self, input: Input, now: Timestamp) {
+        self.advance(now);
+        match input {
+            Input::Advertisement(heard) => self.advertisement(&heard),
+            Input::PositionReport(report) => self.report(&report),
+            Input::Receiver(receiver, state) => {
+                if let Some(receiver) = self.registry.receiver(&receiver) {
+                    self.presence.receiver(receiver, state == ReceiverState::Up, self.now);
+                    self.publish();
+                }
+            }
+        }
+    }
+
+    /// Makes everything that is due by `now`.
+    pub fn advance(&mut self, now: Timestamp) {
+        let now = now.max(self.now);
+        while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
+            self.now = at.max(self.now);
+            match self.batches.first().copied() {
+                // A position first: it may be what the presence is waiting for.
+                Some((ends, device)) if ends <= at => self.complete_batch(device),
+                _ => self.presence.advance(at),
+            }
+            self.publish();
+        }
+        self.now = now;
+    }
+
+    /// When [`Engine::advance`] must be called at the latest; none where nothing is due without further input.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let batch = self.batches.first().map(|(at, _)| *at);
+        [batch, self.presence.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// The next output, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Ends every visit with the reason `stopped`.
+    pub fn stop(&mut self, now: Timestamp) {
+        self.advance(now);
+        self.presence.close_all(Reason::Stopped, self.now);
+        self.publish();
+    }
+
+    fn advertisement(&mut self, heard: &Advertisement) {
+        let Some(receiver) = self.registry.receiver(&heard.receiver) else {
+            self.counters.unknown_receivers += 1;
+            return;
+        };
+        if self.refuses(heard.time) {
+            return;
+        }
+        let Some(beacon) = self.registry.resolve(heard) else {
+            self.counters.strangers += 1;
+            return;
+        };
+        let Some(device) = self.registry.device_of(beacon) else {
+            self.counters.fixed_beacons += 1;
+            return;
+        };
+        if !self.registry.devices()[device.get()].may_be_tracked() {
+            self.counters.without_consent += 1;
+            return;
+        }
+        self.counters.sightings += 1;
+        self.counters.sightings_by_receiver[receiver.get()] += 1;
+        self.presence.seen(device, Some(receiver), heard.time, self.now);
+        self.publish();
+        self.sample(device, beacon, receiver, heard);
+    }
+
+    fn sample(&mut self, device: DeviceIndex, beacon: BeaconIndex, receiver: ReceiverIndex, heard: &Advertisement) {
+        let power = self.registry.beacons()[beacon.get()].measured_power;
+        let prior =
+            PowerPrior { dbm: power.unwrap_or(self.registry.site().radio.measured_power).get(), own: power.is_some() };
+        let tracker = self.trackers[device.get()].get_or_insert_with(Tracker::new);
+        tracker.filter.get_or_insert_with(|| Filter::new(&self.model, prior));
+        if tracker.batch.len() < LARGEST_BATCH {
+            tracker.batch.push(Sample { time: heard.time, receiver, rssi: heard.rssi.get() });
+        }
+        if tracker.batch_ends.is_none() {
+            let ends = self.now + BATCH;
+            tracker.batch_ends = Some(ends);
+            self.batches.insert((ends, device));
+        }
+    }
+
+    fn complete_batch(&mut self, device: DeviceIndex) {
+        let Some(tracker) = self.trackers[device.get()].as_deref_mut() else { return };
+        if let Some(ends) = tracker.batch_ends.take() {
+            self.batches.remove(&(ends, device));
+        }
+        let Some(filter) = tracker.filter.as_mut() else { return };
+        let position = filter.update(&self.model, &tracker.batch);
+        tracker.batch.clear();
+        if let Some(position) = position {
+            let membership = self.shares.membership(filter.belief());
+            self.moved(device, position, &membership);
+        }
+    }
+
+    fn report(&mut self, report: &PositionReport) {
+        let Some(device) = self.registry.device(&report.device) else {
+            self.counters.unknown_devices += 1;
+            return;
+        };
+        if self.refuses(report.time) {
+            return;
+        }
+        if !self.registry.devices()[device.get()].may_be_tracked() {
+            self.counters.without_consent += 1;
+            return;
+        }
+        let tracker = self.trackers[device.get()].get_or_insert_with(Tracker::new);
+        if tracker.last_report.is_some_and(|last| report.time <= last) {
+            self.counters.stale_reports += 1;
+            return;
+        }
+        tracker.last_report = Some(report.time);
+        self.counters.reports += 1;
+        let level = report.level.unwrap_or_else(|| self.ground());
+        let point = self.registry.frame().to_site(report.at);
+        let membership = gaussian_membership(&self.tree, level, point, report.accuracy);
+        self.presence.seen(device, None, report.time, self.now);
+        self.moved(device, Position { point, level, accuracy: report.accuracy, time: report.time }, &membership);
+        self.publish();
+    }
+
+    /// The level of a report that names none: ground, or the lowest where the site has no ground floor.
+    fn ground(&self) -> LevelOrdinal {
+        let levels = &self.registry.site().levels;
+        let ground = levels.iter().find(|level| level.ordinal == LevelOrdinal(0)).or(levels.first());
+        ground.map_or(LevelOrdinal(0), |level| level.ordinal)
+    }
+
+    fn moved(&mut self, device: DeviceIndex, position: Position, membership: &Membership) {
+        self.outputs.push_back(Output::Position(Arc::clone(&self.registry.devices()[device.get()]), position));
+        self.presence.observe(device, position, membership, self.now);
+    }
+
+    /// Whether a time is too far from now to be believed; counts it.
+    fn refuses(&mut self, time: Timestamp) -> bool {
+        if time > self.now + MOST_AHEAD {
+            self.counters.ahead += 1;
+            true
+        } else if time + MOST_BEHIND < self.now {
+            self.counters.behind += 1;
+            true
+        } else {
+            false
+        }
+    }
+
+    /// Puts out what presence has made, and the state that follows from it.
+    fn publish(&mut self) {
+        let events = self.presence.take_events();
+        let mut changed: Vec<(DeviceIndex, Timestamp)> = Vec::new();
+        let mut zones: Vec<ZoneIndex> = Vec::new();
+        for event in events {
+            if event.kind != crate::presence::EventKind::Dwelled {
+                if let Some(device) = self.registry.device(&event.device.id)
+                    && changed.last().is_none_or(|(last, _)| *last != device)
+                {
+                    changed.push((device, event.decided_at));
+                }
+                if let Some(zone) = self.registry.zone(&event.zone.id)
+                    && !zones.contains(&zone)
+                {
+                    zones.push(zone);
+                }
+            }
+            self.outputs.push_back(Output::Event(event));
+        }
+        for (device, since) in changed {
+            let zones = self.presence.zones_of(device).into_iter();
+            self.outputs.push_back(Output::Presence(DevicePresence {
+                device: Arc::clone(&self.registry.devices()[device.get()]),
+                zones: zones
+                    .map(|(zone, since, visit_id)| ZonePresence {
+                        zone: self.registry.zones()[zone.get()].id.clone(),
+                        since,
+                        visit_id,
+                    })
+                    .collect(),
+                since,
+            }));
+        }
+        for zone in zones {
+            let id = self.registry.zones()[zone.get()].id.clone();
+            self.outputs.push_back(Output::Occupancy(id, self.presence.occupancy(zone)));
+        }
+    }
+}
+
+impl Tracker {
+    fn new() -> Box<Self> {
+        Box::new(Self { filter: None, batch: Vec::new(), batch_ends: None, last_report: None })
+    }
+}
+
+#[cfg(test)]
+mod tests;

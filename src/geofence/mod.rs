@@ -1,1 +1,13 @@
 //! The R-tree of zones: position -> zones with a probability.
+//!
+//! A position is not a point: it is a belief over the cells of the grid, or a Gaussian around a reported point. The
+//! probability of a zone is the share of it that lies in the zone and within the level's outline.
+
+mod index;
+mod shares;
+
+pub use index::ZoneTree;
+pub use shares::{CellShares, Membership, gaussian_membership};
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,21 @@
-//! The state machine of one (device, zone).
+//! The presence of each device in each zone.
+//!
+//! A device is outside, entering, inside or leaving. Entering becomes inside when the probability of the zone has been at
+//! least `enter_probability` for `enter_after`; leaving becomes outside when it has been below `exit_probability` for
+//! `exit_after`; a device that is silent for `lost_after` is lost. Every `entered` gets exactly one `exited`.
+//!
+//! Silence of a receiver is not absence of a device: while a receiver that covers the zone is known to be down, nobody is
+//! lost from it or leaves it, for at most `max_hold`; when it is back, silence and holds are counted from then.
 
+mod coverage;
 mod event;
+mod machine;
+mod visit;
 
 pub use event::{Event, EventKind, Reason};
+pub use machine::{Machine, Zones};
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,10 @@
 //! A [`Registry`] is built whole and never changed; an edit builds the next one. Its parts are addressed by dense
 //! indices ([`ZoneIndex`] and so on), so that the stages behind it need no hashing.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod identity;
+mod resolve;
 mod site;
 
 use std::collections::HashMap;

@@ -1,5 +1,6 @@
 //! Where observations come from: radios, files, MQTT, simulation. The only folder that names btleplug.
 
+pub mod lines;
 pub mod simulate;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,475 @@
+//! One line of JSON with advertising data in, one line of JSON with its frames out: what `beaconfence decode` does.
+//!
+//! In: `{"manufacturer_data":{"004c":"0215…"},"service_data":{"feaa":"00…"}}` or `{"adv":"0201061aff4c00…"}`, the whole
+//! of the AD structures in hex. Other members are ignored, so that a sightings file can be decoded as it is; `null` is as
+//! good as no member.
+//!
+//! Out: `{"frames":[{"format":"ibeacon",…}],"errors":[{"code":"frame-truncated","message":"…"}]}`, both in the order of
+//! the input. The codes are stable, the messages are for people. A line that is not JSON gives no frames and one error.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+use std::io::Write;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use uuid::Uuid;
+
+use super::{Frame, MAX_LENGTH, frames_in, manufacturer_frame, service_frame, text};
+
+/// The greatest length of a line in bytes. Far more than any advertisement needs: 1650 bytes are 3300 digits.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// Decodes lines; keeps its buffers from one to the next.
+#[derive(Debug, Default)]
+pub struct LineDecoder {
+    errors: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl LineDecoder {
+    /// Decodes a line, with or without its end, and appends exactly one line to `out`, with its end. The line may be
+    /// anything.
+    pub fn decode(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        if line.len() > MAX_LINE {
+            return self.too_long(out);
+        }
+        let start = begin(out);
+        self.errors.clear();
+        if line.trim_ascii().is_empty() {
+            self.error("empty-line", &"the line is empty; write one JSON object a line");
+        } else {
+            let mut json = serde_json::Deserializer::from_slice(line);
+            let at = At { place: Place::Line, bytes: &mut self.bytes, errors: &mut self.errors, out: &mut *out };
+            if let Err(error) = at.deserialize(&mut json).and_then(|()| json.end()) {
+                // Frames of a line that turns out to be broken are not to be trusted.
+                out.truncate(start);
+                self.errors.clear();
+                match str::from_utf8(line) {
+                    Ok(_) => self.error("not-json", &format_args!("the line is not JSON: {error}")),
+                    Err(_) => self.error("not-utf-8", &"the line is not UTF-8 text; write one JSON object a line"),
+                }
+            }
+        }
+        self.end(out);
+    }
+
+    /// Appends what is said of a line that is longer than [`MAX_LINE`], and need not have been read to its end.
+    pub fn too_long(&mut self, out: &mut Vec<u8>) {
+        begin(out);
+        self.errors.clear();
+        self.error("line-too-long", &format_args!("the line is longer than {MAX_LINE} bytes"));
+        self.end(out);
+    }
+
+    fn error(&mut self, code: &str, message: &dyn Display) {
+        push_error(&mut self.errors, code, message);
+    }
+
+    fn end(&self, out: &mut Vec<u8>) {
+        if out.last() == Some(&b',') {
+            out.pop();
+        }
+        out.extend_from_slice(b"],\"errors\":[");
+        out.extend_from_slice(self.errors.strip_suffix(b",").unwrap_or(&self.errors));
+        out.extend_from_slice(b"]}\n");
+    }
+}
+
+/// Begins a line; where its frames begin.
+fn begin(out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(b"{\"frames\":[");
+    out.len()
+}
+
+/// Where in the input a value stands.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Line,
+    ManufacturerData,
+    ManufacturerValue(u16),
+    ServiceData,
+    ServiceValue(Uuid),
+    Adv,
+}
+
+/// Reads a value of any type and appends what it says to the frames and errors; fails only where the text is no JSON.
+struct At<'s> {
+    place: Place,
+    bytes: &'s mut Vec<u8>,
+    errors: &'s mut Vec<u8>,
+    out: &'s mut Vec<u8>,
+}
+
+impl At<'_> {
+    fn at(&mut self, place: Place) -> At<'_> {
+        At { place, bytes: self.bytes, errors: self.errors, out: self.out }
+    }
+
+    fn error(&mut self, code: &str, message: &dyn Display) {
+        push_error(self.errors, code, message);
+    }
+
+    fn wrong_type(&mut self, found: &str) {
+        let (code, what, wanted) = match self.place {
+            Place::Line => ("not-an-object", "the line", "an object"),
+            Place::ManufacturerData => ("wrong-type", "\"manufacturer_data\"", "an object"),
+            Place::ManufacturerValue(_) => ("wrong-type", "the data of a company", "a string of hex digits"),
+            Place::ServiceData => ("wrong-type", "\"service_data\"", "an object"),
+            Place::ServiceValue(_) => ("wrong-type", "the data of a service", "a string of hex digits"),
+            Place::Adv => ("wrong-type", "\"adv\"", "a string of hex digits"),
+        };
+        self.error(code, &format_args!("{what} is {found}, but must be {wanted}"));
+    }
+
+    fn hex(&mut self, digits: &str) {
+        if let Err(error) = text::hex_bytes(digits, self.bytes) {
+            return self.error(error.code(), &error);
+        }
+        match self.place {
+            Place::ManufacturerValue(company) => match manufacturer_frame(company, self.bytes) {
+                Some(Ok(frame)) => push_frame(self.out, &frame),
+                Some(Err(error)) => push_error(self.errors, error.code(), &error),
+                None => {}
+            },
+            Place::ServiceValue(uuid) => match service_frame(uuid, self.bytes) {
+                Some(Ok(frame)) => push_frame(self.out, &frame),
+                Some(Err(error)) => push_error(self.errors, error.code(), &error),
+                None => {}
+            },
+            Place::Adv if self.bytes.len() > MAX_LENGTH => {
+                let message = format_args!("\"adv\" holds {} bytes, but at most {MAX_LENGTH} can be", self.bytes.len());
+                push_error(self.errors, "adv-too-long", &message);
+            }
+            Place::Adv => {
+                for frame in frames_in(self.bytes) {
+                    match frame {
+                        Ok(frame) => push_frame(self.out, &frame),
+                        Err(error) => push_error(self.errors, error.code(), &error),
+                    }
+                }
+            }
+            Place::Line | Place::ManufacturerData | Place::ServiceData => self.wrong_type("a string"),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for At<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for At<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Text(key)) = map.next_key()? {
+            let place = match self.place {
+                Place::Line => match &*key {
+                    "manufacturer_data" => Ok(Place::ManufacturerData),
+                    "service_data" => Ok(Place::ServiceData),
+                    "adv" => Ok(Place::Adv),
+                    _ => Err(None),
+                },
+                Place::ManufacturerData => text::company(&key).map(Place::ManufacturerValue).map_err(Some),
+                Place::ServiceData => text::service(&key).map(Place::ServiceValue).map_err(Some),
+                Place::ManufacturerValue(_) | Place::ServiceValue(_) | Place::Adv => Err(None),
+            };
+            match place {
+                Ok(place) => map.next_value_seed(self.at(place))?,
+                Err(error) => {
+                    map.next_value::<IgnoredAny>()?;
+                    if let Some(error) = error {
+                        self.error(error.code(), &error);
+                    }
+                }
+            }
+        }
+        if matches!(self.place, Place::ManufacturerValue(_) | Place::ServiceValue(_) | Place::Adv) {
+            self.wrong_type("an object");
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        self.wrong_type("an array");
+        Ok(())
+    }
+
+    fn visit_str<E>(mut self, value: &str) -> Result<(), E> {
+        self.hex(value);
+        Ok(())
+    }
+
+    fn visit_unit<E>(mut self) -> Result<(), E> {
+        if matches!(self.place, Place::Line) {
+            self.wrong_type("null");
+        }
+        Ok(())
+    }
+
+    fn visit_bool<E>(mut self, _: bool) -> Result<(), E> {
+        self.wrong_type("a truth value");
+        Ok(())
+    }
+
+    fn visit_i64<E>(mut self, _: i64) -> Result<(), E> {
+        self.wrong_type("a number");
+        Ok(())
+    }
+
+    fn visit_u64<E>(mut self, _: u64) -> Result<(), E> {
+        self.wrong_type("a number");
+        Ok(())
+    }
+
+    fn visit_f64<E>(mut self, _: f64) -> Result<(), E> {
+        self.wrong_type("a number");
+        Ok(())
+    }
+}
+
+/// A string that is borrowed from the input where it holds no escapes; serde's own `Cow` never borrows.
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(value)))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(value.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+fn push_error(errors: &mut Vec<u8>, code: &str, message: &dyn Display) {
+    push(errors, format_args!("{{\"code\":\"{code}\",\"message\":"));
+    // Writing to memory does not fail, and a string is always JSON.
+    let _ = serde_json::to_writer(&mut *errors, &message.to_string());
+    errors.extend_from_slice(b"},");
+}
+
+fn push_frame(out: &mut Vec<u8>, frame: &Frame<'_>) {
+    out.extend_from_slice(b"{\"format\":\"");
+    out.extend_from_slice(frame.format().as_str().as_bytes());
+    out.push(b'"');
+    match frame {
+        Frame::IBeacon(frame) => {
+            let [a, b, c, d, e] = [0..4, 4..6, 6..8, 8..10, 10..16].map(|part| &frame.uuid[part]);
+            out.extend_from_slice(b",\"uuid\":\"");
+            push_hex(out, a);
+            for part in [b, c, d, e] {
+                out.push(b'-');
+                push_hex(out, part);
+            }
+            push(out, format_args!("\",\"major\":{},\"minor\":{}", frame.major, frame.minor));
+        }
+        Frame::AltBeacon(frame) => {
+            push_hex_member(out, "id", frame.id);
+            push(out, format_args!(",\"company\":\"{:04x}\"", frame.company));
+            if let Some(reserved) = frame.manufacturer_reserved {
+                push(out, format_args!(",\"manufacturer_reserved\":{reserved}"));
+            }
+        }
+        Frame::EddystoneUid(frame) => {
+            push_hex_member(out, "namespace", frame.namespace);
+            push_hex_member(out, "instance", frame.instance);
+        }
+        Frame::EddystoneUrl(frame) => {
+            out.extend_from_slice(b",\"url\":");
+            let _ = serde_json::to_writer(&mut *out, &frame.to_string());
+        }
+        Frame::EddystoneTlm(frame) => {
+            let [battery, temperature] = [frame.battery_mv.map(f64::from), frame.temperature()];
+            for (name, value) in [("battery_mv", battery), ("temperature", temperature)] {
+                match value {
+                    Some(value) => push(out, format_args!(",\"{name}\":{value}")),
+                    None => push(out, format_args!(",\"{name}\":null")),
+                }
+            }
+            push(out, format_args!(",\"advertisements\":{},\"uptime\":{}", frame.advertisements, frame.uptime()));
+        }
+        Frame::EddystoneEid(frame) => push_hex_member(out, "eid", &frame.eid),
+    }
+    if let Some(power) = frame.measured_power() {
+        push(out, format_args!(",\"measured_power\":{power}"));
+    }
+    out.extend_from_slice(b"},");
+}
+
+fn push_hex_member(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+    push(out, format_args!(",\"{name}\":\""));
+    push_hex(out, bytes);
+    out.push(b'"');
+}
+
+fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]));
+}
+
+fn push(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    let _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn decode(line: impl AsRef<[u8]>) -> Value {
+        let mut out = Vec::new();
+        LineDecoder::default().decode(line.as_ref(), &mut out);
+        assert_eq!(out.iter().position(|&b| b == b'\n'), Some(out.len() - 1));
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    fn codes(line: impl AsRef<[u8]>) -> Vec<String> {
+        let value = decode(line);
+        value["errors"].as_array().unwrap().iter().map(|e| e["code"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_format_has_its_members() {
+        for (line, frame) in [
+            (
+                r#"{"manufacturer_data":{"0x004C":"02154142434445464748494041424344454600010002f8"}}"#,
+                json!({"format":"ibeacon","uuid":"41424344-4546-4748-4940-414243444546","major":1,"minor":2,"measured_power":-8}),
+            ),
+            (
+                r#"{"manufacturer_data":{"0118":"beac2f234454cf6d4a0fadf2f4911ba9ffa600010002c509"}}"#,
+                json!({"format":"altbeacon","id":"2f234454cf6d4a0fadf2f4911ba9ffa600010002","company":"0118","manufacturer_reserved":9,"measured_power":-59}),
+            ),
+            (
+                r#"{"service_data":{"feaa":"00e312345678901234678901000000000001"}}"#,
+                json!({"format":"eddystone-uid","namespace":"12345678901234678901","instance":"000000000001","measured_power":-70}),
+            ),
+            (
+                r#"{"service_data":{"0000feaa-0000-1000-8000-00805f9b34fb":"10000367657470617265746f07"}}"#,
+                json!({"format":"eddystone-url","url":"https://getpareto.com","measured_power":-41}),
+            ),
+            (
+                r#"{"service_data":{"0000FEAA":"20000b1813800000146700002ac4"}}"#,
+                json!({"format":"eddystone-tlm","battery_mv":2840.0,"temperature":19.5,"advertisements":5223,"uptime":1094.8}),
+            ),
+            (
+                r#"{"service_data":{"feaa":"2000000080000000000000000000"}}"#,
+                json!({"format":"eddystone-tlm","battery_mv":null,"temperature":null,"advertisements":0,"uptime":0.0}),
+            ),
+            (
+                r#"{"adv":"0201060303aafe0d16aafe30e34549445f74657374"}"#,
+                json!({"format":"eddystone-eid","eid":"4549445f74657374","measured_power":-70}),
+            ),
+        ] {
+            let found = decode(line);
+            assert_eq!(found["errors"], json!([]), "{line}");
+            assert_eq!(numbers(&found["frames"][0]), numbers(&frame), "{line}");
+        }
+    }
+
+    /// All numbers as floating point, since 0 and 0.0 are one number in JSON.
+    fn numbers(value: &Value) -> Value {
+        let map = value.as_object().unwrap().iter();
+        map.map(|(k, v)| (k.clone(), v.as_f64().map_or_else(|| v.clone(), |v| json!(v)))).collect()
+    }
+
+    #[test]
+    fn whole_frames_are_reported_beside_errors() {
+        let line = r#"{"manufacturer_data":{"004c":"0215"},"service_data":{"feaa":"30fc0011223344556677","xx":"00"}}"#;
+        assert_eq!(decode(line)["frames"][0]["format"], "eddystone-eid");
+        assert_eq!(codes(line), ["frame-truncated", "service-uuid"]);
+        let line = r#"{"adv":"0d16aafe30e34549445f746573741aff4c00"}"#;
+        assert_eq!(decode(line)["frames"][0]["format"], "eddystone-eid");
+        assert_eq!(codes(line), ["ad-truncated"]);
+    }
+
+    #[test]
+    fn members_of_the_wrong_type_are_errors_and_cost_nothing_else() {
+        for wrong in ["5", "-5", "0.5", "true", "[1,{}]", "\"00\""] {
+            let line = format!(r#"{{"manufacturer_data":{wrong},"service_data":{{"feaa":"30fc0011223344556677"}}}}"#);
+            assert_eq!(codes(&line), ["wrong-type"], "{line}");
+            assert_eq!(decode(&line)["frames"][0]["format"], "eddystone-eid");
+        }
+        for wrong in ["5", "[]", "{\"a\":[1,2]}", "false"] {
+            assert_eq!(codes(format!(r#"{{"adv":{wrong}}}"#)), ["wrong-type"]);
+            assert_eq!(codes(format!(r#"{{"service_data":{{"feaa":{wrong}}}}}"#)), ["wrong-type"]);
+        }
+        assert_eq!(codes(r#"{"manufacturer_data":{"004c":"0g"}}"#), ["hex"]);
+        assert_eq!(codes(r#"{"manufacturer_data":{"apple":"00"}}"#), ["company"]);
+    }
+
+    #[test]
+    fn absent_members_and_null_are_no_errors() {
+        for line in ["{}", r#"{"time":"x","rssi":[]}"#, r#"{"adv":null,"service_data":{"feaa":null}}"#, r#"{"adv":""}"#]
+        {
+            assert_eq!(decode(line), json!({"frames":[],"errors":[]}), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_object_gives_one_error() {
+        for (line, code) in [
+            (&b""[..], "empty-line"),
+            (b" \r\n", "empty-line"),
+            (b"{", "not-json"),
+            (b"{} {}", "not-json"),
+            (b"adv", "not-json"),
+            (b"[{}]", "not-an-object"),
+            (b"null", "not-an-object"),
+            (b"\"00\"", "not-an-object"),
+            (b"1", "not-an-object"),
+            (b"{\"adv\":\"\xff\"}", "not-utf-8"),
+            (b"\x00\xff\xfe", "not-utf-8"),
+        ] {
+            assert_eq!(codes(line), [code], "{line:?}");
+        }
+        // The frames of a line that breaks off are not reported.
+        let line = r#"{"service_data":{"feaa":"30fc0011223344556677"}"#;
+        assert_eq!(decode(line)["frames"], json!([]));
+        assert_eq!(codes(line), ["not-json"]);
+        assert_eq!(codes("[".repeat(10_000)), ["not-json"]);
+    }
+
+    #[test]
+    fn data_and_lines_that_are_too_long_are_errors() {
+        assert_eq!(codes(format!(r#"{{"adv":"{}"}}"#, "00".repeat(MAX_LENGTH + 1))), ["adv-too-long"]);
+        assert_eq!(codes(format!(r#"{{"adv":"{}"}}"#, "00".repeat(MAX_LENGTH))), [""; 0]);
+        assert_eq!(codes(" ".repeat(MAX_LINE + 1)), ["line-too-long"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_gives_one_line(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            decode(line);
+        }
+
+        #[test]
+        fn any_text_gives_one_line(line in "\\{\"(manufacturer_data|service_data|adv)\":\\{?\"(004c|feaa|[0-9a-f]*)\"?:?\"?[0-9a-fg\\\\\"u]{0,60}\"?\\}{0,2}") {
+            decode(line);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! From a belief to the probability of each zone.
+
+use std::collections::BTreeMap;
+
+use crate::model::{LevelOrdinal, Metres, Point, Probability};
+use crate::position::Grid;
+use crate::registry::ZoneIndex;
+
+use super::ZoneTree;
+
+/// The zones with a probability above zero, in the registry's order.
+pub type Membership = Vec<(ZoneIndex, Probability)>;
+
+/// A cell is divided into so many by so many points to find its share of a zone.
+const SAMPLES_PER_SIDE: usize = 4;
+/// A Gaussian is divided into so many rings of equal mass …
+const RINGS: usize = 12;
+/// … of so many points each.
+const POINTS_PER_RING: usize = 16;
+
+/// For each cell of a grid, which zones it lies in and with what share of its area.
+#[derive(Debug)]
+pub struct CellShares {
+    /// Where each cell's entries begin in `entries`; one more than there are cells.
+    starts: Vec<u32>,
+    entries: Vec<(ZoneIndex, f32)>,
+    zones: usize,
+}
+
+impl CellShares {
+    /// Works out the shares of every cell.
+    pub fn new(tree: &ZoneTree, grid: &Grid, zones: usize) -> Self {
+        let mut starts = Vec::with_capacity(grid.len() + 1);
+        let mut entries = Vec::new();
+        let step = grid.cell / SAMPLES_PER_SIDE as f64;
+        let whole = (SAMPLES_PER_SIDE * SAMPLES_PER_SIDE) as f32;
+        for cell in 0..grid.len() {
+            starts.push(entries.len() as u32);
+            let (level, centre) = (grid.levels[cell / grid.level_len()], grid.centre(cell));
+            let offset = |at: usize| (at as f64 + 0.5) * step - grid.cell / 2.0;
+            let points: Vec<Point> = (0..SAMPLES_PER_SIDE * SAMPLES_PER_SIDE)
+                .map(|at| Point {
+                    x: centre.x + offset(at % SAMPLES_PER_SIDE),
+                    y: centre.y + offset(at / SAMPLES_PER_SIDE),
+                })
+                .collect();
+            let mut counts: BTreeMap<ZoneIndex, u32> = BTreeMap::new();
+            tree.hits(level, &points, |zone, _| *counts.entry(zone).or_default() += 1);
+            entries.extend(counts.into_iter().map(|(zone, count)| (zone, (count as f32 / whole).min(1.0))));
+        }
+        starts.push(entries.len() as u32);
+        Self { starts, entries, zones }
+    }
+
+    /// The probability of each zone under a belief over the grid's cells, which sums to 1.
+    pub fn membership(&self, belief: &[f32]) -> Membership {
+        let mut mass = vec![0.0_f64; self.zones];
+        let mut touched = Vec::new();
+        for (cell, probability) in belief.iter().enumerate().filter(|(_, p)| **p > 1e-7) {
+            for (zone, share) in &self.entries[self.starts[cell] as usize..self.starts[cell + 1] as usize] {
+                if mass[zone.get()] == 0.0 {
+                    touched.push(*zone);
+                }
+                mass[zone.get()] += f64::from(probability * share);
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        touched.into_iter().map(|zone| (zone, Probability::saturating(mass[zone.get()]))).collect()
+    }
+}
+
+/// The probability of each zone of a level for a Gaussian of standard deviation `accuracy` (metres, along each axis)
+/// around a point: the share of its mass within the level's outline that lies in the zone. Empty where all of it lies
+/// outside the outline.
+pub fn gaussian_membership(tree: &ZoneTree, level: LevelOrdinal, around: Point, accuracy: Metres) -> Membership {
+    let mut points = Vec::with_capacity(RINGS * POINTS_PER_RING);
+    for ring in 0..RINGS {
+        // The radius below which a share q of a two-dimensional Gaussian lies is sd·√(−2 ln(1 − q)) (Rayleigh).
+        let q = (ring as f64 + 0.5) / RINGS as f64;
+        let radius = accuracy * (-2.0 * (1.0 - q).ln()).sqrt();
+        // Every other ring is turned by half a step, so that no direction is favoured.
+        let turn = if ring % 2 == 0 { 0.0 } else { 0.5 };
+        for at in 0..POINTS_PER_RING {
+            let angle = (at as f64 + turn) / POINTS_PER_RING as f64 * std::f64::consts::TAU;
+            let point = Point { x: around.x + radius * angle.cos(), y: around.y + radius * angle.sin() };
+            if tree.within_outline(level, point) {
+                points.push(point);
+            }
+        }
+    }
+    let mut counts: BTreeMap<ZoneIndex, u32> = BTreeMap::new();
+    tree.hits(level, &points, |zone, _| *counts.entry(zone).or_default() += 1);
+    let whole = points.len().max(1) as f64;
+    counts.into_iter().map(|(zone, count)| (zone, Probability::saturating(f64::from(count) / whole))).collect()
+}

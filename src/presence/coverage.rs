@@ -1,0 +1,87 @@
+//! Which receivers hear a zone, and which of them are down.
+
+use std::time::Duration;
+
+use crate::model::{Point, Timestamp};
+use crate::registry::{ReceiverIndex, Registry, Shape, Zone, ZoneIndex};
+
+/// A receiver covers the zones that begin within so many metres of it, on its own level. Beyond about this distance
+/// indoors the loss of one receiver leaves others that hear as well.
+const REACH: f64 = 10.0;
+
+/// What is known of the receivers.
+#[derive(Debug)]
+pub(super) struct Coverage {
+    /// For each zone; empty for the whole site, whose cover depends on the device.
+    covering: Vec<Vec<ReceiverIndex>>,
+    receivers: Vec<State>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    down_since: Option<Timestamp>,
+    /// When it last came back.
+    up_since: Option<Timestamp>,
+}
+
+impl Coverage {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let covering = registry.zones().iter().map(|zone| covering(registry, zone)).collect();
+        Self { covering, receivers: vec![State::default(); registry.receivers().len()] }
+    }
+
+    /// Notes that a receiver went up or down; whether that is news.
+    pub(super) fn set(&mut self, receiver: ReceiverIndex, up: bool, now: Timestamp) -> bool {
+        let state = &mut self.receivers[receiver.get()];
+        if up == state.down_since.is_none() {
+            return false;
+        }
+        *state = if up {
+            State { down_since: None, up_since: Some(now) }
+        } else {
+            State { down_since: Some(now), ..*state }
+        };
+        true
+    }
+
+    /// The receivers that cover a zone.
+    pub(super) fn of_zone(&self, zone: ZoneIndex) -> &[ReceiverIndex] {
+        &self.covering[zone.get()]
+    }
+
+    /// Until when the silence of any of these receivers holds presence; none where all are up.
+    pub(super) fn held_until(&self, receivers: &[ReceiverIndex], max_hold: Duration) -> Option<Timestamp> {
+        receivers.iter().filter_map(|r| self.receivers[r.get()].down_since).max().map(|since| since + max_hold)
+    }
+
+    /// When the last of these receivers came back; none where none was ever away.
+    pub(super) fn back_since(&self, receivers: &[ReceiverIndex]) -> Option<Timestamp> {
+        receivers.iter().filter_map(|r| self.receivers[r.get()].up_since).max()
+    }
+}
+
+fn covering(registry: &Registry, zone: &Zone) -> Vec<ReceiverIndex> {
+    let corners: Vec<Point> = match &zone.shape {
+        Shape::Site => return Vec::new(),
+        Shape::Circle { centre: Point { x, y }, radius } => {
+            vec![Point { x: x - radius, y: y - radius }, Point { x: x + radius, y: y + radius }]
+        }
+        Shape::Polygons(parts) => parts.iter().flat_map(|(outer, _)| outer.iter().copied()).collect(),
+    };
+    let distance = |at: Point| {
+        let span = |value: fn(&Point) -> f64| {
+            corners.iter().map(value).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)))
+        };
+        let ((x0, x1), (y0, y1)) = (span(|p| p.x), span(|p| p.y));
+        (x0 - at.x).max(at.x - x1).max(0.0).hypot((y0 - at.y).max(at.y - y1).max(0.0))
+    };
+    let on_level: Vec<(f64, ReceiverIndex)> = registry
+        .receivers()
+        .iter()
+        .enumerate()
+        .filter(|(_, receiver)| Some(receiver.level) == zone.level)
+        .map(|(at, receiver)| (distance(receiver.point), ReceiverIndex(at as u32)))
+        .collect();
+    let nearest = on_level.iter().map(|(d, _)| *d).fold(f64::INFINITY, f64::min);
+    on_level.into_iter().filter(|(d, _)| *d <= REACH.max(nearest)).map(|(_, receiver)| receiver).collect()
+}

@@ -1,0 +1,452 @@
+//! The state machine.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{Position, Probability, Timestamp};
+use crate::registry::{DeviceIndex, PresenceSettings, ReceiverIndex, Registry, ZoneIndex};
+
+use super::coverage::Coverage;
+use super::event::{Event, EventKind, Reason};
+use super::visit::{Namer, Visit};
+
+/// Who is inside as soon as the machine begins was inside already: within this time of its first input.
+const INITIAL: Duration = Duration::from_secs(10);
+/// The receivers that heard a device within this time before its last sighting are those that would hear it still.
+const RECENTLY: Duration = Duration::from_secs(30);
+
+/// The zone of the whole site: always the registry's first.
+const SITE: ZoneIndex = ZoneIndex(0);
+
+/// The zones that a device is inside of, each with the time it entered and its visit.
+pub type Zones = Vec<(ZoneIndex, Timestamp, uuid::Uuid)>;
+
+/// The presence of every device in every zone.
+#[derive(Debug)]
+pub struct Machine {
+    registry: Arc<Registry>,
+    namer: Namer,
+    started: Option<Timestamp>,
+    devices: Vec<Option<Box<Device>>>,
+    /// When each device wants to be looked at again.
+    deadlines: BTreeSet<(Timestamp, DeviceIndex)>,
+    coverage: Coverage,
+    occupancy: Vec<u32>,
+    sequence: u64,
+    events: Vec<Event>,
+}
+
+#[derive(Debug)]
+struct Device {
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    position: Option<Position>,
+    /// When each receiver last heard it.
+    heard: Vec<(ReceiverIndex, Timestamp)>,
+    /// Zones where it is not simply outside, in the registry's order.
+    zones: Vec<Presence>,
+    /// No visit begins before the last one of the device ended.
+    not_before: Timestamp,
+    deadline: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Presence {
+    zone: ZoneIndex,
+    phase: Phase,
+    /// Probability at the last position; none for the whole site.
+    confidence: Option<Probability>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Entering { since: Timestamp, initial: bool },
+    Inside { visit: Visit },
+    Leaving { visit: Visit, since: Timestamp },
+}
+
+/// What is due for one device in one zone.
+enum Due {
+    Nothing,
+    /// `enter_after` has passed.
+    Enter,
+    /// It was silent for `lost_after` before it had entered.
+    Forget,
+    /// It would be lost, but presence is held.
+    Hold,
+    Exit(Reason),
+}
+
+impl Machine {
+    /// A machine in which everybody is outside.
+    pub fn new(registry: Arc<Registry>, epoch: &str) -> Self {
+        let namer = Namer::new(&registry.site().id, epoch);
+        let coverage = Coverage::new(&registry);
+        Self {
+            namer,
+            started: None,
+            devices: registry.devices().iter().map(|_| None).collect(),
+            deadlines: BTreeSet::new(),
+            coverage,
+            occupancy: vec![0; registry.zones().len()],
+            sequence: 0,
+            events: Vec::new(),
+            registry,
+        }
+    }
+
+    /// The events made since this was last called, in order.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// When [`Machine::advance`] must be called at the latest.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// How many devices are inside a zone.
+    pub fn occupancy(&self, zone: ZoneIndex) -> u32 {
+        self.occupancy[zone.get()]
+    }
+
+    /// The zones that a device is inside of.
+    pub fn zones_of(&self, device: DeviceIndex) -> Zones {
+        let Some(state) = &self.devices[device.get()] else { return Vec::new() };
+        let inside = |presence: &Presence| match &presence.phase {
+            Phase::Entering { .. } => None,
+            Phase::Inside { visit } | Phase::Leaving { visit, .. } => Some((presence.zone, visit.entered_at, visit.id)),
+        };
+        state.zones.iter().filter_map(inside).collect()
+    }
+
+    /// A device was heard by a receiver, or reported its position (no receiver).
+    pub fn seen(&mut self, device: DeviceIndex, receiver: Option<ReceiverIndex>, at: Timestamp, now: Timestamp) {
+        let started = *self.started.get_or_insert(at);
+        let state = self.devices[device.get()].get_or_insert_with(|| {
+            Box::new(Device {
+                first_seen: at,
+                last_seen: at,
+                position: None,
+                heard: Vec::new(),
+                zones: Vec::new(),
+                not_before: Timestamp::from_millis(0),
+                deadline: None,
+            })
+        });
+        state.last_seen = state.last_seen.max(at);
+        if let Some(receiver) = receiver {
+            match state.heard.iter_mut().find(|(r, _)| *r == receiver) {
+                Some((_, last)) => *last = at.max(*last),
+                None => state.heard.push((receiver, at)),
+            }
+        }
+        if state.zones.first().is_none_or(|presence| presence.zone != SITE) {
+            let initial = state.first_seen == at && at.since(started) < INITIAL;
+            let phase = Phase::Entering { since: at.max(state.not_before), initial };
+            state.zones.insert(0, Presence { zone: SITE, phase, confidence: None });
+            self.enter(device, 0, now);
+        }
+        self.dwell(device, at, now);
+        self.schedule(device, now);
+    }
+
+    /// A device's position changed. `membership` names every zone whose probability is above zero, in the registry's
+    /// order. Call after [`Machine::seen`].
+    pub fn observe(
+        &mut self,
+        device: DeviceIndex,
+        position: Position,
+        membership: &[(ZoneIndex, Probability)],
+        now: Timestamp,
+    ) {
+        let registry = Arc::clone(&self.registry);
+        let started = self.started.unwrap_or(now);
+        let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
+        let initial = state.position.is_none() && state.first_seen.since(started) < INITIAL;
+        state.position = Some(position);
+        let at = position.time;
+        let probability_of = |zone: ZoneIndex| {
+            let found = membership.binary_search_by_key(&zone, |(zone, _)| *zone);
+            found.map_or(Probability::saturating(0.0), |at| membership[at].1)
+        };
+        state.zones.retain_mut(|presence| {
+            if presence.zone == SITE {
+                return true;
+            }
+            let settings = &registry.zones()[presence.zone.get()].presence;
+            let probability = probability_of(presence.zone);
+            presence.confidence = Some(probability);
+            presence.phase.update(settings, probability, at)
+        });
+        for (zone, probability) in membership {
+            let settings = &registry.zones()[zone.get()].presence;
+            let slot = state.zones.binary_search_by_key(zone, |presence| presence.zone);
+            if let (Err(slot), true) = (slot, *probability >= settings.enter_probability && *zone != SITE) {
+                let phase = Phase::Entering { since: at.max(state.not_before), initial };
+                state.zones.insert(slot, Presence { zone: *zone, phase, confidence: Some(*probability) });
+            }
+        }
+        self.settle(device, now);
+    }
+
+    /// A receiver went up or down.
+    pub fn receiver(&mut self, receiver: ReceiverIndex, up: bool, now: Timestamp) {
+        if self.coverage.set(receiver, up, now) {
+            for device in (0..self.devices.len()).map(|at| DeviceIndex(at as u32)) {
+                self.schedule(device, now);
+            }
+        }
+    }
+
+    /// Makes every change that is due by `now`. Never earlier than the last call.
+    pub fn advance(&mut self, now: Timestamp) {
+        while let Some((at, device)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.settle(device, at);
+        }
+    }
+
+    /// Ends every visit.
+    pub fn close_all(&mut self, reason: Reason, now: Timestamp) {
+        for device in (0..self.devices.len()).map(|at| DeviceIndex(at as u32)) {
+            while let Some(last) =
+                self.devices[device.get()].as_ref().and_then(|state| state.zones.len().checked_sub(1))
+            {
+                self.leave(device, last, reason, now);
+            }
+            self.schedule(device, now);
+        }
+    }
+
+    /// Makes the changes of one device that are due at `now`.
+    fn settle(&mut self, device: DeviceIndex, now: Timestamp) {
+        let mut at = 0;
+        while let Some(due) = self.due(device, at, now) {
+            match due {
+                Due::Nothing => at += 1,
+                Due::Enter => {
+                    self.enter(device, at, now);
+                    at += 1;
+                }
+                Due::Hold => {
+                    if let Some(visit) = self.visit(device, at) {
+                        visit.held = true;
+                    }
+                    at += 1;
+                }
+                Due::Forget => {
+                    if let Some(state) = self.devices[device.get()].as_deref_mut() {
+                        state.zones.remove(at);
+                    }
+                }
+                Due::Exit(reason) => self.leave(device, at, reason, now),
+            }
+        }
+        self.schedule(device, now);
+    }
+
+    /// What is due in the device's zone number `at`; none where it has no such.
+    fn due(&self, device: DeviceIndex, at: usize, now: Timestamp) -> Option<Due> {
+        let state = self.devices[device.get()].as_deref()?;
+        let presence = state.zones.get(at)?;
+        let settings = &self.registry.zones()[presence.zone.get()].presence;
+        let hold = self.hold(state, presence.zone, settings);
+        let lost = now >= hold.lost_at;
+        let held = hold.until.is_some_and(|until| now < until);
+        Some(match &presence.phase {
+            Phase::Entering { .. } if lost => Due::Forget,
+            Phase::Entering { since, .. } if now >= *since + settings.enter_after => Due::Enter,
+            Phase::Entering { .. } => Due::Nothing,
+            Phase::Inside { .. } | Phase::Leaving { .. } if lost && held => Due::Hold,
+            Phase::Inside { .. } | Phase::Leaving { .. } if lost => {
+                let was_held = hold.until.is_some_and(|until| until > hold.lost_at);
+                Due::Exit(if was_held { Reason::ReceiverLost } else { Reason::Lost })
+            }
+            Phase::Leaving { since, .. } if !held && now >= hold.counted_from(*since) + settings.exit_after => {
+                Due::Exit(Reason::Left)
+            }
+            Phase::Inside { .. } | Phase::Leaving { .. } => Due::Nothing,
+        })
+    }
+
+    /// Sets when the device wants to be looked at again.
+    fn schedule(&mut self, device: DeviceIndex, now: Timestamp) {
+        let Some(state) = self.devices[device.get()].as_deref() else { return };
+        let next = state.zones.iter().filter_map(|presence| self.deadline(state, presence, now)).min();
+        let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
+        if state.deadline != next {
+            if let Some(old) = state.deadline {
+                self.deadlines.remove(&(old, device));
+            }
+            if let Some(next) = next {
+                self.deadlines.insert((next, device));
+            }
+            state.deadline = next;
+        }
+    }
+
+    /// When something can become due in this zone, later than `now`.
+    fn deadline(&self, state: &Device, presence: &Presence, now: Timestamp) -> Option<Timestamp> {
+        let settings = &self.registry.zones()[presence.zone.get()].presence;
+        let hold = self.hold(state, presence.zone, settings);
+        let change = match &presence.phase {
+            Phase::Entering { since, .. } => Some(*since + settings.enter_after),
+            Phase::Inside { .. } => None,
+            Phase::Leaving { since, .. } => {
+                let left_at = hold.counted_from(*since) + settings.exit_after;
+                Some(hold.until.map_or(left_at, |until| left_at.max(until)))
+            }
+        };
+        [change, Some(hold.lost_at), hold.until].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// What the receivers that would hear the device in that zone have to say.
+    fn hold(&self, state: &Device, zone: ZoneIndex, settings: &PresenceSettings) -> Hold {
+        let recent: Vec<ReceiverIndex>;
+        let receivers = if zone == SITE {
+            let since = state.last_seen - RECENTLY;
+            recent = state.heard.iter().filter(|(_, last)| *last >= since).map(|(receiver, _)| *receiver).collect();
+            &recent
+        } else {
+            self.coverage.of_zone(zone)
+        };
+        let back = self.coverage.back_since(receivers);
+        let silent_since = back.map_or(state.last_seen, |back| back.max(state.last_seen));
+        Hold {
+            until: self.coverage.held_until(receivers, settings.max_hold),
+            back,
+            lost_at: silent_since + settings.lost_after,
+        }
+    }
+
+    fn visit(&mut self, device: DeviceIndex, at: usize) -> Option<&mut Visit> {
+        match &mut self.devices[device.get()].as_deref_mut()?.zones.get_mut(at)?.phase {
+            Phase::Entering { .. } => None,
+            Phase::Inside { visit } | Phase::Leaving { visit, .. } => Some(visit),
+        }
+    }
+
+    /// Makes the device's entering zone number `at` an inside one.
+    fn enter(&mut self, device: DeviceIndex, at: usize, now: Timestamp) {
+        let registry = Arc::clone(&self.registry);
+        let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
+        let presence = &mut state.zones[at];
+        let Phase::Entering { since, initial } = presence.phase else { return };
+        let zone = presence.zone;
+        let id = self.namer.visit(&registry.devices()[device.get()].id, &registry.zones()[zone.get()].id, since);
+        presence.phase = Phase::Inside { visit: Visit::new(id, since) };
+        self.occupancy[zone.get()] += 1;
+        self.emit(device, at, EventKind::Entered, since, now, |event| event.initial = initial);
+    }
+
+    /// Ends the device's visit in its zone number `at`, and forgets the zone.
+    fn leave(&mut self, device: DeviceIndex, at: usize, reason: Reason, now: Timestamp) {
+        let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
+        let observed = match (&state.zones[at].phase, reason) {
+            (Phase::Entering { .. }, _) => {
+                state.zones.remove(at);
+                return;
+            }
+            (Phase::Leaving { visit, since }, Reason::Left) => (*since).max(visit.entered_at),
+            (Phase::Inside { visit } | Phase::Leaving { visit, .. }, Reason::Stopped) => now.max(visit.entered_at),
+            (Phase::Inside { visit } | Phase::Leaving { visit, .. }, _) => state.last_seen.max(visit.entered_at),
+        };
+        let zone = state.zones[at].zone;
+        self.occupancy[zone.get()] = self.occupancy[zone.get()].saturating_sub(1);
+        self.emit(device, at, EventKind::Exited, observed, now, |event| event.reason = Some(reason));
+        if let Some(state) = self.devices[device.get()].as_deref_mut() {
+            state.zones.remove(at);
+            state.not_before = state.not_before.max(observed);
+        }
+    }
+
+    /// Emits the dwell thresholds that a sighting at `at` reaches.
+    fn dwell(&mut self, device: DeviceIndex, at: Timestamp, now: Timestamp) {
+        let registry = Arc::clone(&self.registry);
+        let zones = self.devices[device.get()].as_deref().map_or(0, |state| state.zones.len());
+        for slot in 0..zones {
+            loop {
+                let Some(presence) = self.devices[device.get()].as_deref_mut().and_then(|s| s.zones.get_mut(slot))
+                else {
+                    break;
+                };
+                let thresholds = &registry.zones()[presence.zone.get()].presence.dwell;
+                let Phase::Inside { visit } = &mut presence.phase else { break };
+                let Some(threshold) = visit.due_dwell(thresholds, at) else { break };
+                visit.dwelled += 1;
+                self.emit(device, slot, EventKind::Dwelled, at, now, |event| event.threshold = Some(threshold));
+            }
+        }
+    }
+
+    fn emit(
+        &mut self,
+        device: DeviceIndex,
+        at: usize,
+        kind: EventKind,
+        observed_at: Timestamp,
+        decided_at: Timestamp,
+        complete: impl FnOnce(&mut Event),
+    ) {
+        let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
+        let (position, presence) = (state.position, &mut state.zones[at]);
+        let (Phase::Inside { visit } | Phase::Leaving { visit, .. }) = &mut presence.phase else { return };
+        let (visit_sequence, id) = visit.next_event();
+        let mut event = Event {
+            id,
+            kind,
+            sequence: self.sequence,
+            zone: Arc::clone(&self.registry.zones()[presence.zone.get()]),
+            device: Arc::clone(&self.registry.devices()[device.get()]),
+            visit_id: visit.id,
+            visit_sequence,
+            observed_at,
+            decided_at,
+            position,
+            confidence: presence.confidence,
+            initial: false,
+            threshold: None,
+            duration: (kind != EventKind::Entered).then(|| observed_at.since(visit.entered_at)),
+            reason: None,
+            held: std::mem::take(&mut visit.held),
+        };
+        complete(&mut event);
+        self.sequence += 1;
+        self.events.push(event);
+    }
+}
+
+impl Phase {
+    /// Takes in a new probability; false where the device is simply outside now.
+    fn update(&mut self, settings: &PresenceSettings, probability: Probability, at: Timestamp) -> bool {
+        match self {
+            Self::Entering { .. } => return probability >= settings.enter_probability,
+            Self::Inside { visit } if probability < settings.exit_probability => {
+                *self = Self::Leaving { visit: visit.clone(), since: at };
+            }
+            Self::Leaving { visit, .. } if probability >= settings.exit_probability => {
+                *self = Self::Inside { visit: visit.clone() };
+            }
+            Self::Inside { .. } | Self::Leaving { .. } => {}
+        }
+        true
+    }
+}
+
+/// What the receivers that would hear a device have to say.
+struct Hold {
+    /// Presence is held until then; none where all of them are up.
+    until: Option<Timestamp>,
+    /// The last of them came back then.
+    back: Option<Timestamp>,
+    /// Silence has lasted for `lost_after` then.
+    lost_at: Timestamp,
+}
+
+impl Hold {
+    /// From when on something that began at `since` counts: not before the receivers were back.
+    fn counted_from(&self, since: Timestamp) -> Timestamp {
+        self.back.map_or(since, |back| back.max(since))
+    }
+}

@@ -239,7 +239,7 @@ impl<'de> Visitor<'de> for At<'_> {
 /// A string that is borrowed from the input where it holds no escapes; serde's own `Cow` never borrows.
 pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
-impl<'de> serde::Deserialize<'de> for Text<'de> {
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextVisitor;
 

@@ -1,6 +1,10 @@
 //! Where observations come from: radios, files, MQTT, simulation. The only folder that names btleplug.
 
+mod btsnoop;
+mod hci;
 pub mod lines;
+pub mod replay;
+mod sightings;
 pub mod simulate;
 
 use std::collections::BTreeMap;

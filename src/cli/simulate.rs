@@ -188,8 +188,7 @@ fn write(
 fn sighting_line(heard: &Advertisement) -> String {
     let mut line = format!("{{\"time\":\"{}\",\"receiver\":\"{}\"", heard.time, heard.receiver);
     if let Some(address) = heard.address {
-        let bytes: Vec<String> = address.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        line += &format!(",\"address\":\"{}\"", bytes.join(":"));
+        line += &format!(",\"address\":\"{address}\"");
         if let Some(random) = address.random {
             line += if random { ",\"address_type\":\"random\"" } else { ",\"address_type\":\"public\"" };
         }

@@ -3,21 +3,16 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::advert::{Address, AdvertisingData};
+use crate::advert::{Address, AdvertisingData, full_uuid};
 use crate::registry::Identity;
-
-/// The Bluetooth base UUID with 16 bits put in (Core specification, Vol 3, Part B, 2.5.1).
-const fn short_uuid(short: u16) -> uuid::Uuid {
-    uuid::Uuid::from_u128(((short as u128) << 96) | 0x0000_1000_8000_0080_5f9b_34fb)
-}
 
 /// Company identifiers (Bluetooth SIG, *Assigned Numbers*, 7.1).
 const APPLE: u16 = 0x004c;
 const RADIUS_NETWORKS: u16 = 0x0118;
 const SAMSUNG: u16 = 0x0075;
 /// Service UUIDs (*Assigned Numbers*, 3.10 and 3.11).
-const EDDYSTONE: u16 = 0xfeaa;
-const FAST_PAIR: u16 = 0xfe2c;
+const EDDYSTONE: u32 = 0xfeaa;
+const FAST_PAIR: u32 = 0xfe2c;
 /// What 1 m takes from the power at 0 m, in dB (Eddystone-UID specification, *Tx Power*).
 const EDDYSTONE_METRE: f64 = 41.0;
 
@@ -47,7 +42,7 @@ pub(super) fn data(identity: &Identity, power: f64) -> AdvertisingData {
             frame.extend(namespace);
             frame.extend(instance);
             frame.extend([0, 0]);
-            data.service_data.push((short_uuid(EDDYSTONE), frame));
+            data.service_data.push((full_uuid(EDDYSTONE), frame));
         }
         Identity::Mac(_) => {}
     }
@@ -75,7 +70,7 @@ pub(super) fn stranger_data(rng: &mut ChaCha8Rng) -> AdvertisingData {
         // "Nearby info", as iPhones send it all the time: type 0x10, five bytes.
         0 | 1 => data.manufacturer_data.push((APPLE, [&[0x10, 0x05][..], &rng.random::<[u8; 5]>()].concat())),
         2 => data.manufacturer_data.push((SAMSUNG, rng.random::<[u8; 8]>().to_vec())),
-        _ => data.service_data.push((short_uuid(FAST_PAIR), rng.random::<[u8; 6]>().to_vec())),
+        _ => data.service_data.push((full_uuid(FAST_PAIR), rng.random::<[u8; 6]>().to_vec())),
     }
     data
 }

@@ -8,6 +8,7 @@ mod check;
 mod decode;
 pub mod demo;
 mod events;
+mod faults;
 mod replay;
 mod run;
 mod simulate;

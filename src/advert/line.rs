@@ -34,18 +34,19 @@ impl LineDecoder {
         }
         let start = begin(out);
         self.errors.clear();
-        if line.trim_ascii().is_empty() {
-            self.error("empty-line", &"the line is empty; write one JSON object a line");
-        } else {
-            let mut json = serde_json::Deserializer::from_slice(line);
-            let at = At { place: Place::Line, bytes: &mut self.bytes, errors: &mut self.errors, out: &mut *out };
-            if let Err(error) = at.deserialize(&mut json).and_then(|()| json.end()) {
-                // Frames of a line that turns out to be broken are not to be trusted.
-                out.truncate(start);
-                self.errors.clear();
-                match str::from_utf8(line) {
-                    Ok(_) => self.error("not-json", &format_args!("the line is not JSON: {error}")),
-                    Err(_) => self.error("not-utf-8", &"the line is not UTF-8 text; write one JSON object a line"),
+        match str::from_utf8(line) {
+            Err(_) => self.error("not-utf-8", &"the line is not UTF-8 text; write one JSON object a line"),
+            Ok(text) if text.trim_ascii().is_empty() => {
+                self.error("empty-line", &"the line is empty; write one JSON object a line");
+            }
+            Ok(text) => {
+                let mut json = serde_json::Deserializer::from_str(text);
+                let at = At { place: Place::Line, bytes: &mut self.bytes, errors: &mut self.errors, out: &mut *out };
+                if let Err(error) = at.deserialize(&mut json).and_then(|()| json.end()) {
+                    // Frames of a line that turns out to be broken are not to be trusted.
+                    out.truncate(start);
+                    self.errors.clear();
+                    self.error("not-json", &format_args!("the line is not JSON: {error}"));
                 }
             }
         }
@@ -275,20 +276,20 @@ fn push_frame(out: &mut Vec<u8>, frame: &Frame<'_>) {
     out.push(b'"');
     match frame {
         Frame::IBeacon(frame) => {
-            let [a, b, c, d, e] = [0..4, 4..6, 6..8, 8..10, 10..16].map(|part| &frame.uuid[part]);
             out.extend_from_slice(b",\"uuid\":\"");
-            push_hex(out, a);
-            for part in [b, c, d, e] {
-                out.push(b'-');
-                push_hex(out, part);
-            }
-            push(out, format_args!("\",\"major\":{},\"minor\":{}", frame.major, frame.minor));
+            let mut uuid = Uuid::encode_buffer();
+            out.extend_from_slice(Uuid::from_bytes_ref(frame.uuid).as_hyphenated().encode_lower(&mut uuid).as_bytes());
+            out.extend_from_slice(b"\",\"major\":");
+            push_number(out, frame.major.into());
+            out.extend_from_slice(b",\"minor\":");
+            push_number(out, frame.minor.into());
         }
         Frame::AltBeacon(frame) => {
             push_hex_member(out, "id", frame.id);
-            push(out, format_args!(",\"company\":\"{:04x}\"", frame.company));
+            push_hex_member(out, "company", &frame.company.to_be_bytes());
             if let Some(reserved) = frame.manufacturer_reserved {
-                push(out, format_args!(",\"manufacturer_reserved\":{reserved}"));
+                out.extend_from_slice(b",\"manufacturer_reserved\":");
+                push_number(out, reserved.into());
             }
         }
         Frame::EddystoneUid(frame) => {
@@ -319,20 +320,40 @@ fn push_frame(out: &mut Vec<u8>, frame: &Frame<'_>) {
         Frame::EddystoneEid(frame) => push_hex_member(out, "eid", &frame.eid),
     }
     if let Some(power) = frame.measured_power() {
-        push(out, format_args!(",\"measured_power\":{power}"));
+        out.extend_from_slice(b",\"measured_power\":");
+        push_number(out, power.into());
     }
     out.extend_from_slice(b"},");
 }
 
 fn push_hex_member(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
-    push(out, format_args!(",\"{name}\":\""));
-    push_hex(out, bytes);
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    for byte in bytes {
+        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
+    }
     out.push(b'"');
 }
 
-fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]));
+/// Writes a whole number; several times as fast as `format_args`, which took most of a line's time.
+fn push_number(out: &mut Vec<u8>, number: i32) {
+    let mut digits = [0; 10];
+    let mut at = digits.len();
+    let mut left = number.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 fn push(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {

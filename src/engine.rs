@@ -155,6 +155,11 @@ impl Engine {
         }
     }
 
+    /// The engine's time: that of the last input or deadline.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// The registry it works with.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
@@ -368,3 +373,6 @@ impl Tracker {
         Box::new(Self { filter: None, batch: Vec::new(), batch_ends: None, last_report: None })
     }
 }
+
+#[cfg(test)]
+mod tests;

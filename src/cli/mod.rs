@@ -6,11 +6,12 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod decode;
-mod demo;
+pub mod demo;
 mod events;
 mod replay;
 mod run;
 mod simulate;
+pub mod site_files;
 
 /// Hears Bluetooth LE beacons and publishes over MQTT who has come near what.
 #[derive(Debug, Parser)]

@@ -8,3 +8,6 @@ mod shares;
 
 pub use index::ZoneTree;
 pub use shares::{CellShares, Membership, gaussian_membership};
+
+#[cfg(test)]
+mod tests;

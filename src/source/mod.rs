@@ -5,6 +5,7 @@ mod hci;
 pub mod lines;
 pub mod replay;
 mod sightings;
+pub mod simulate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,72 @@
+//! The simulation and the engine together, in event time: what is due next, and what follows from it. Knows no clock, so
+//! that the pace at which it is asked changes nothing.
+
+use std::iter::Peekable;
+use std::time::Duration;
+
+use crate::engine::{Counters, Engine, Output};
+use crate::model::Timestamp;
+use crate::source::simulate::Simulation;
+
+/// A simulated store under a real engine.
+#[derive(Debug)]
+pub struct Drive {
+    simulation: Peekable<Simulation>,
+    engine: Engine,
+    start: Timestamp,
+    now: Timestamp,
+}
+
+impl Drive {
+    /// The simulation must begin at `start`.
+    pub fn new(simulation: Simulation, engine: Engine, start: Timestamp) -> Self {
+        Self { simulation: simulation.peekable(), engine, start, now: start }
+    }
+
+    /// When the next thing happens; none when the simulation has come to its end.
+    pub fn next_time(&mut self) -> Option<Timestamp> {
+        let step = self.simulation.peek()?.time;
+        Some(self.engine.next_deadline().map_or(step, |deadline| deadline.min(step)).max(self.now))
+    }
+
+    /// Lets the next thing happen, and gives what follows from it to `out`, in order.
+    pub fn step(&mut self, out: &mut impl FnMut(Output)) {
+        let Some(time) = self.next_time() else { return };
+        self.now = time;
+        match self.simulation.next_if(|step| step.time <= time) {
+            // The engine makes what is due before it takes the input in.
+            Some(step) => {
+                if let Some(input) = step.into_input() {
+                    self.engine.handle(input, time);
+                }
+            }
+            None => self.engine.advance(time),
+        }
+        self.drain(out);
+    }
+
+    /// Closes all visits, at `end` or where the drive has come to.
+    pub fn stop(&mut self, end: Option<Timestamp>, out: &mut impl FnMut(Output)) {
+        self.now = end.unwrap_or(self.now).max(self.now);
+        self.engine.advance(self.now);
+        self.drain(out);
+        self.engine.stop(self.now);
+        self.drain(out);
+    }
+
+    /// Simulated time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.now.since(self.start)
+    }
+
+    /// What the engine has taken in and dropped.
+    pub fn counters(&self) -> &Counters {
+        self.engine.counters()
+    }
+
+    fn drain(&mut self, out: &mut impl FnMut(Output)) {
+        while let Some(output) = self.engine.poll_output() {
+            out(output);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::cli::demo::store::STORE;
+use crate::cli::site_files::{SiteFiles, load};
+use crate::model::{Point, ZoneId};
+use crate::registry::Identity;
+
+fn store() -> Registry {
+    load(&STORE).unwrap()
+}
+
+fn minutes(minutes: u64) -> Option<Duration> {
+    Some(Duration::from_secs(60 * minutes))
+}
+
+fn truthful(seed: u64) -> SimulationConfig {
+    SimulationConfig {
+        seed,
+        duration: minutes(5),
+        truth_interval: Some(Duration::from_millis(500)),
+        ..SimulationConfig::default()
+    }
+}
+
+fn steps(config: SimulationConfig) -> Vec<Step> {
+    Simulation::new(&store(), config).unwrap().collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_steps_and_another_seed_others() {
+    let config = |seed| SimulationConfig { strangers: 5, duration: minutes(1), ..truthful(seed) };
+    let first = steps(config(7));
+    assert!(first.len() > 10_000, "{}", first.len());
+    assert!(first == steps(config(7)));
+    assert!(first != steps(config(8)));
+}
+
+#[test]
+fn steps_come_in_the_order_of_time_and_end_in_time() {
+    let config = truthful(1);
+    let end = config.start + config.duration.unwrap();
+    let steps = steps(config);
+    assert!(steps.windows(2).all(|pair| pair[0].time <= pair[1].time));
+    assert!(steps.iter().all(|step| step.time <= end));
+}
+
+#[test]
+fn one_more_shopper_does_not_change_the_others() {
+    let path = |shoppers| -> Vec<Step> {
+        let config = SimulationConfig { shoppers: Some(shoppers), standing: 3, company: false, ..truthful(3) };
+        let of_first = |step: &Step| matches!(&step.what, What::Position(p) if p.device.as_str() == "shopper-01");
+        steps(config).into_iter().filter(of_first).collect()
+    };
+    assert!(!path(4).is_empty() && path(4) == path(20));
+}
+
+#[test]
+fn shoppers_stay_within_the_outline_and_walk_at_a_walking_pace() {
+    let registry = store();
+    let mut last: BTreeMap<DeviceId, (Timestamp, TruePosition)> = BTreeMap::new();
+    for step in steps(SimulationConfig { duration: minutes(8), ..truthful(5) }) {
+        let What::Position(here) = step.what else { continue };
+        let level = registry.site().levels.iter().find(|level| level.ordinal == here.level).unwrap();
+        assert!(shapes::ring_holds(level.outline.as_ref().unwrap(), here.point), "{here:?}");
+        if let Some((time, before)) = last.insert(here.device.clone(), (step.time, here.clone()))
+            && step.time.since(time) <= Duration::from_millis(500)
+        {
+            assert!(before.point.distance(here.point) < 0.75, "{before:?} {here:?}");
+        }
+    }
+    let levels: std::collections::BTreeSet<_> = last.values().map(|(_, here)| here.level).collect();
+    assert_eq!(levels.len(), 2, "both levels are walked on");
+}
+
+#[test]
+fn every_true_entry_is_followed_by_an_exit_or_ends_inside() {
+    let mut open: BTreeMap<(DeviceId, ZoneId), bool> = BTreeMap::new();
+    let (mut entered, mut exited, mut ended) = (0, 0, 0);
+    for step in steps(truthful(2)) {
+        let What::Crossing(Crossing { device, zone, kind }) = step.what else { continue };
+        let key = (device, zone);
+        match kind {
+            CrossingKind::InitialInside => assert_eq!(open.insert(key, true), None),
+            CrossingKind::InitialOutside => assert_eq!(open.insert(key, false), None),
+            CrossingKind::Entered => {
+                entered += 1;
+                assert_eq!(open.insert(key, true), Some(false));
+            }
+            CrossingKind::Exited => {
+                exited += 1;
+                assert_eq!(open.insert(key, false), Some(true));
+            }
+            CrossingKind::End => {
+                ended += 1;
+                assert!(open.remove(&key).is_some());
+            }
+        }
+    }
+    assert!(entered > 50 && exited > 50, "{entered} {exited}");
+    // 40 customers, two of staff, one trolley; ten zones.
+    assert_eq!((ended, open.len()), (430, 0));
+}
+
+#[test]
+fn mean_rssi_follows_the_law_and_the_share_of_lost_packets_is_right() {
+    let registry = store();
+    let config = SimulationConfig {
+        shoppers: Some(12),
+        standing: 12,
+        company: false,
+        shadowing_db: 0.0,
+        transmit_db: 0.0,
+        floor_loss_db: 0.0,
+        sensitivity_dbm: -127.0,
+        ..truthful(4)
+    };
+    let mut heard: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
+    let mut at: BTreeMap<String, (Point, i16)> = BTreeMap::new();
+    let mut transmissions: BTreeMap<(String, Timestamp), usize> = BTreeMap::new();
+    for step in steps(config) {
+        match step.what {
+            What::Position(here) => {
+                at.insert(here.device.to_string(), (here.point, here.level.0));
+            }
+            What::Heard(packet) => {
+                let device = device_of(&registry, &packet);
+                *transmissions.entry((device.clone(), step.time)).or_default() += 1;
+                heard.entry((device, packet.receiver.to_string())).or_default().push(packet.rssi.get());
+            }
+            _ => {}
+        }
+    }
+    for ((device, receiver), values) in &heard {
+        let ear = &registry.receivers()[registry.receiver(&receiver.parse().unwrap()).unwrap().get()];
+        let (point, level) = at[device];
+        let height = |level: i16| f64::from(level) * 4.5;
+        let distance = ear.point.distance(point).hypot(height(ear.level.0) + ear.z - height(level) - 1.1);
+        let power = registry
+            .beacons()
+            .iter()
+            .find(|b| b.device.as_ref().is_some_and(|id| id.as_str() == device))
+            .and_then(|b| b.measured_power)
+            .map_or(-59.0, crate::model::MeasuredPower::get);
+        let law = power - 25.0 * distance.log10();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        assert!((mean - law).abs() < 0.5, "{device} {receiver}: {mean} at {distance} m, by the law {law}");
+    }
+    // Seen by at least one receiver: 1 - 0.2^5 of all; each receiver missed a fifth.
+    let pairs: usize = heard.values().map(Vec::len).sum();
+    let sent = 12.0 * 300.0 / 0.205;
+    let share = pairs as f64 / (5.0 * sent);
+    assert!((share - 0.8).abs() < 0.01, "{share}");
+}
+
+#[test]
+fn who_is_away_is_silent() {
+    let registry = store();
+    let mut last_seen: BTreeMap<String, Timestamp> = BTreeMap::new();
+    for step in steps(SimulationConfig { company: false, shoppers: Some(12), duration: minutes(12), ..truthful(6) }) {
+        match step.what {
+            What::Position(here) => {
+                last_seen.insert(here.device.to_string(), step.time);
+            }
+            What::Heard(packet) => {
+                let seen = last_seen.get(&device_of(&registry, &packet));
+                // Truth is given twice a second; an arrival may be heard before it.
+                let ago = seen.map_or(Duration::ZERO, |&seen| step.time.since(seen));
+                assert!(ago <= Duration::from_millis(500) || ago > Duration::from_secs(100), "{ago:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_receiver_that_is_out_hears_nothing_and_says_so() {
+    let receiver: ReceiverId = "upper-west".parse().unwrap();
+    let (from, to) = (Duration::from_secs(10), Duration::from_secs(30));
+    let config = SimulationConfig {
+        outages: vec![Outage { receiver: receiver.clone(), from, to }],
+        duration: minutes(1),
+        ..SimulationConfig::default()
+    };
+    let plain = steps(SimulationConfig { outages: Vec::new(), ..config.clone() });
+    let (start, steps) = (config.start, steps(config));
+    let states: Vec<_> = steps.iter().filter(|step| matches!(step.what, What::Receiver(..))).collect();
+    assert_eq!(states.len(), 2);
+    assert_eq!(states[0], &Step { time: start + from, what: What::Receiver(receiver.clone(), ReceiverState::Down) });
+    assert_eq!(states[1], &Step { time: start + to, what: What::Receiver(receiver.clone(), ReceiverState::Up) });
+    let missing = |step: &Step| {
+        (start + from..start + to).contains(&step.time)
+            && matches!(&step.what, What::Heard(packet) if packet.receiver == receiver)
+    };
+    assert!(!steps.iter().any(missing));
+    // Nothing else changes.
+    let rest: Vec<_> = plain.into_iter().filter(|step| !missing(step)).collect();
+    let heard: Vec<_> = steps.iter().filter(|step| !matches!(step.what, What::Receiver(..))).cloned().collect();
+    assert!(rest == heard);
+}
+
+#[test]
+fn the_cast_is_everyone_and_strangers_are_nobody_registered() {
+    let registry = store();
+    let config = SimulationConfig { strangers: 9, duration: minutes(2), ..SimulationConfig::default() };
+    let simulation = Simulation::new(&registry, config).unwrap();
+    let cast = Cast { shoppers: 40, without_consent: 5, staff: 2, assets: 1, fixed: 4, strangers: 9 };
+    assert_eq!(simulation.cast(), cast);
+    let strange = simulation
+        .filter(|step| matches!(&step.what, What::Heard(packet) if identity(&registry, packet).is_none()))
+        .count();
+    assert!(strange > 1_000, "{strange}");
+}
+
+#[test]
+fn what_cannot_be_simulated_is_refused_with_its_reason() {
+    let registry = store();
+    let refused = |config| Simulation::new(&registry, config).err().map(|error| error.to_string()).unwrap_or_default();
+    let usual = SimulationConfig::default;
+    assert!(refused(SimulationConfig { shoppers: Some(41), ..usual() }).contains("41 shoppers wanted"));
+    assert!(refused(SimulationConfig { packet_loss: 1.5, ..usual() }).contains("packet loss is 1.5"));
+    assert!(refused(SimulationConfig { interval: Duration::ZERO, ..usual() }).contains("interval"));
+    let outage = |receiver: &str, from, to| Outage {
+        receiver: receiver.parse().unwrap(),
+        from: Duration::from_secs(from),
+        to: Duration::from_secs(to),
+    };
+    assert!(refused(SimulationConfig { outages: vec![outage("nobody", 1, 2)], ..usual() }).contains("nobody"));
+    let overlapping = vec![outage("ground-west", 1, 5), outage("ground-west", 4, 6)];
+    assert!(refused(SimulationConfig { outages: overlapping, ..usual() }).contains("overlap"));
+    let empty = SiteFiles { zones: ("zones.geojson", "{\"features\":[]}"), ..STORE };
+    let no_zones = Simulation::new(&load(&empty).unwrap(), usual()).err();
+    assert_eq!(no_zones, Some(SimulationError::NoZones));
+}
+
+fn identity(registry: &Registry, packet: &Advertisement) -> Option<Identity> {
+    registry.beacons().iter().map(|beacon| beacon.identity).find(|identity| match identity {
+        Identity::Mac(bytes) => packet.address.is_some_and(|address| address.bytes == *bytes),
+        _ => {
+            let sent = frames::data(identity, -59.0);
+            let same = |ours: Option<&Vec<u8>>, theirs: Option<&Vec<u8>>| match (ours, theirs) {
+                // All but the power.
+                (Some(a), Some(b)) => a.len() == b.len() && a[2..22.min(a.len() - 1)] == b[2..22.min(b.len() - 1)],
+                _ => false,
+            };
+            same(
+                sent.manufacturer_data.first().map(|(_, bytes)| bytes),
+                packet.data.manufacturer_data.first().map(|(_, bytes)| bytes),
+            ) || same(
+                sent.service_data.first().map(|(_, bytes)| bytes),
+                packet.data.service_data.first().map(|(_, bytes)| bytes),
+            )
+        }
+    })
+}
+
+fn device_of(registry: &Registry, packet: &Advertisement) -> String {
+    let identity = identity(registry, packet).unwrap();
+    let beacon = registry.beacon_of(&identity).unwrap();
+    registry.devices()[registry.device_of(beacon).unwrap().get()].id.to_string()
+}

@@ -1,5 +1,16 @@
 //! gateway.toml and the site directory, parsed into types that cannot be invalid.
+//!
+//! [`load_site`] and [`load_gateway`] read everything there is to read and report all faults at once: a [`Faults`] is an
+//! error that displays as one line each, `FILE:LINE: error: MESSAGE; HELP`.
 
+mod diagnostic;
 mod gateway;
+mod gateway_file;
+mod site;
+mod text;
+mod toml_file;
 
+pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion};
+pub use gateway_file::load_gateway;
+pub use site::load_site;

@@ -1,1 +1,24 @@
 //! The wire payloads, and the way to the broker. The only folder that names the MQTT client.
+//!
+//! ```text
+//! engine outputs -> wire (payloads) -> Publisher (outbox, retained states) -> client (one connection) -> broker
+//! broker -> client -> Subscription -> wire -> engine inputs
+//! ```
+//!
+//! A [`client`] lives for one connection and is then thrown away: what is not acknowledged is in the [`outbox`], which
+//! is the only truth. So fail-over between brokers, protocol versions and clean sessions need no code of their own.
+
+mod backoff;
+mod client;
+mod connect;
+mod failure;
+pub mod outbox;
+mod publisher;
+mod states;
+pub mod wire;
+
+pub use client::Received;
+pub use connect::{Endpoint, Settings, SettingsError, client_id};
+pub use failure::Failure;
+pub use outbox::Limits;
+pub use publisher::{Publisher, PublisherStatus};

@@ -1,0 +1,425 @@
+//! Reads `gateway.toml`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeValue;
+use url::{Host, Url};
+
+use super::diagnostic::{Diagnostic, Faults, FileReport, conclude};
+use super::gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion};
+use super::text::{self, nearest, short};
+use super::toml_file::{Document, Keys};
+use crate::model::{GatewayId, ReceiverId, format_duration, parse_duration};
+
+const MAX_BYTES: u64 = 1 << 20;
+/// Where systemd puts what `LoadCredential=` names (systemd.exec(5)).
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// Brokers that are tried in turn.
+const MAX_BROKERS: usize = 16;
+
+const KEYS: &[&str] = &["id", "site", "data_dir", "adapter", "mqtt", "record", "http"];
+const ADAPTER_KEYS: &[&str] = &["name", "address", "receiver"];
+const RECORD_KEYS: &[&str] = &["days"];
+const MQTT_KEYS: &[&str] = &[
+    "brokers",
+    "version",
+    "prefix",
+    "client_id",
+    "username",
+    "password_file",
+    "ca_file",
+    "certificate_file",
+    "key_file",
+    "keep_alive",
+    "status_interval",
+    "publish_positions",
+];
+
+/// Reads `gateway.toml`; the diagnostics beside it are warnings. Paths in it are taken from the file's own directory; a
+/// `password_file` that is not there is looked for in `$CREDENTIALS_DIRECTORY`.
+///
+/// # Errors
+/// All faults at once, warnings among them.
+pub fn load_gateway(file: &Path) -> Result<(GatewayConfig, Vec<Diagnostic>), Faults> {
+    let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
+    load_with_credentials(file, credentials.as_deref())
+}
+
+fn load_with_credentials(file: &Path, credentials: Option<&Path>) -> Result<(GatewayConfig, Vec<Diagnostic>), Faults> {
+    let report = FileReport::new(file.to_owned());
+    let help = "name it with --config; docs/gateway-toml.md has an example to start from";
+    let config = text::read(&report, MAX_BYTES, help).and_then(|text| {
+        let document = Document::parse(&text, &report);
+        let keys = document.root(&report, KEYS);
+        let base = file.parent().unwrap_or(Path::new(""));
+        config(&keys, &Paths { base, credentials })
+    });
+    conclude(config, report.finish())
+}
+
+/// Where files are looked for.
+struct Paths<'p> {
+    base: &'p Path,
+    credentials: Option<&'p Path>,
+}
+
+fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>) -> Option<GatewayConfig> {
+    let id = keys.required("id", "write id = \"gateway-1\"", GatewayId::new);
+    let site = keys.required("site", "name the site directory, such as site = \"site\"", path);
+    let data_dir = if keys.has("data_dir") { keys.parsed("data_dir", path) } else { Some(PathBuf::from("data")) };
+    let adapters = adapters(keys);
+    if let Some(record) = keys.table("record", RECORD_KEYS)
+        && let Some(days) = record.integer("days")
+        && days != 0
+    {
+        record.fault_at("days", format!("this version records nothing, and days is {days}"), Some("write days = 0"));
+    }
+    if keys.has("http") {
+        keys.warn_at("http", "this version serves no HTTP; [http] is ignored", None);
+    }
+    let mqtt = if keys.has("mqtt") {
+        keys.table("mqtt", MQTT_KEYS).and_then(|mqtt| self::mqtt(&mqtt, paths))
+    } else {
+        keys.missing("mqtt", "write [mqtt] with brokers = [\"mqtt://HOST:1883\"]");
+        None
+    };
+    Some(GatewayConfig {
+        id: id?,
+        site: paths.base.join(site?),
+        data_dir: paths.base.join(data_dir?),
+        adapters,
+        mqtt: mqtt?,
+    })
+}
+
+fn path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() {
+        Err("the path is empty")
+    } else if text.contains('\0') {
+        Err("the path holds a NUL character")
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+fn adapters(keys: &Keys<'_, '_>) -> Vec<AdapterConfig> {
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut receivers: HashMap<ReceiverId, usize> = HashMap::new();
+    let mut adapters = Vec::new();
+    for adapter in keys.tables("adapter", ADAPTER_KEYS) {
+        let receiver = adapter.required("receiver", "write receiver = \"r1\", an id in site.toml", ReceiverId::new);
+        if let Some(receiver) = &receiver {
+            let line = adapter.line_of("receiver");
+            if let Some(first) = receivers.get(receiver) {
+                let message = format!("receiver \"{receiver}\" is taken by the adapter on line {first}");
+                adapter.fault_at("receiver", message, Some("give each adapter a receiver of its own"));
+            } else {
+                receivers.insert(receiver.clone(), line);
+            }
+        }
+        let name = match (adapter.has("name"), adapter.has("address")) {
+            (true, true) => {
+                let help = "keep the one that holds: the address survives a change of USB port";
+                adapter.fault_at("address", "the adapter has both a name and an address", Some(help));
+                None
+            }
+            (true, false) => adapter.parsed("name", adapter_name),
+            (false, true) => adapter.parsed("address", adapter_address),
+            (false, false) => Some(AdapterName::Any),
+        };
+        let key = match &name {
+            Some(AdapterName::Name(name)) => Some(format!("the adapter \"{name}\" is")),
+            Some(AdapterName::Address(address)) => Some(format!("the address {} is", hex::encode(address))),
+            Some(AdapterName::Any) => Some("\"any adapter\" (neither name nor address) is".to_owned()),
+            None => None,
+        };
+        if let Some(key) = key {
+            let line = adapter.line_of(if adapter.has("name") { "name" } else { "address" });
+            if let Some(first) = names.get(&key) {
+                adapter.fault(
+                    line,
+                    format!("{key} taken by the entry on line {first}"),
+                    Some("name each adapter once".to_owned()),
+                );
+            } else {
+                names.insert(key, line);
+            }
+        }
+        if let (Some(name), Some(receiver)) = (name, receiver) {
+            adapters.push(AdapterConfig { name, receiver });
+        }
+    }
+    adapters
+}
+
+fn adapter_name(text: &str) -> Result<AdapterName, String> {
+    let good = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if good {
+        Ok(AdapterName::Name(text.to_owned()))
+    } else {
+        Err(format!("\"{}\" is no adapter; write the system's name, such as \"hci0\"", short(text)))
+    }
+}
+
+fn adapter_address(text: &str) -> Result<AdapterName, String> {
+    let error = || format!("\"{}\" is no address; write one such as \"AA:BB:CC:DD:EE:FF\"", short(text));
+    let parts: Vec<&str> = text.split(':').collect();
+    if parts.len() != 6 || parts.iter().any(|part| part.len() != 2) {
+        return Err(error());
+    }
+    let mut address = [0; 6];
+    hex::decode_to_slice(parts.concat(), &mut address).map_err(|_| error())?;
+    Ok(AdapterName::Address(address))
+}
+
+fn mqtt(keys: &Keys<'_, '_>, paths: &Paths<'_>) -> Option<MqttConfig> {
+    let brokers = brokers(keys);
+    let version = if keys.has("version") { keys.parsed("version", version) } else { Some(MqttVersion::default()) };
+    let prefix = if keys.has("prefix") { keys.parsed("prefix", prefix) } else { Some("beaconfence/v1".to_owned()) };
+    let client_id = keys.parsed("client_id", |text| field("client_id", text, 128));
+    let username = keys.parsed("username", |text| field("username", text, 1_024));
+    let file = |key: &str| keys.parsed(key, path).map(|path| paths.base.join(path));
+    let password_file = keys.parsed("password_file", path).map(|path| secret(&path, paths));
+    if keys.has("password_file") && !keys.has("username") {
+        keys.fault_at("password_file", "a password needs a username", Some("write username = \"…\""));
+    }
+    let (ca_file, certificate_file, key_file) = (file("ca_file"), file("certificate_file"), file("key_file"));
+    for (one, other) in [("certificate_file", "key_file"), ("key_file", "certificate_file")] {
+        if keys.has(one) && !keys.has(other) {
+            keys.fault_at(one, format!("\"{one}\" needs \"{other}\" beside it"), Some("write both, or neither"));
+        }
+    }
+    if let Some(brokers) = &brokers {
+        let plain = brokers.iter().find(|broker| broker.scheme() == "mqtt");
+        if brokers.iter().all(|broker| broker.scheme() == "mqtt")
+            && let Some(key) = ["ca_file", "certificate_file"].into_iter().find(|key| keys.has(key))
+        {
+            keys.warn_at(key, "no broker uses TLS, so this is not used", Some("write mqtts:// where TLS is meant"));
+        }
+        if let Some(broker) = plain.filter(|broker| keys.has("password_file") && !is_local(broker)) {
+            let message = format!("the password goes to {broker} in the clear");
+            keys.warn_at("password_file", message, Some("use mqtts://"));
+        }
+    }
+    // MQTT counts the keep-alive in whole seconds, in 16 bits.
+    let keep_alive = interval(keys, "keep_alive", Duration::from_secs(30), Duration::from_secs(65_535));
+    let status_interval = interval(keys, "status_interval", Duration::from_secs(30), Duration::from_secs(86_400));
+    let publish_positions = keys.boolean("publish_positions").unwrap_or(false);
+    Some(MqttConfig {
+        brokers: brokers?,
+        version: version?,
+        prefix: prefix?,
+        client_id,
+        username,
+        password_file,
+        ca_file,
+        certificate_file,
+        key_file,
+        keep_alive: keep_alive?,
+        status_interval: status_interval?,
+        publish_positions,
+    })
+}
+
+/// Beside the file, or where systemd has put it.
+fn secret(path: &Path, paths: &Paths<'_>) -> PathBuf {
+    let beside = paths.base.join(path);
+    match paths.credentials.map(|directory| directory.join(path)) {
+        Some(credential) if path.is_relative() && !beside.exists() && credential.exists() => credential,
+        _ => beside,
+    }
+}
+
+fn interval(keys: &Keys<'_, '_>, key: &str, default: Duration, most: Duration) -> Option<Duration> {
+    if !keys.has(key) {
+        return Some(default);
+    }
+    let duration = keys.parsed(key, parse_duration)?;
+    if duration >= Duration::from_secs(1) && duration <= most && duration.subsec_millis() == 0 {
+        return Some(duration);
+    }
+    let message = format!("\"{key}\" must be whole seconds from 1s to {}", format_duration(most));
+    keys.fault_at(key, message, None);
+    None
+}
+
+fn brokers(keys: &Keys<'_, '_>) -> Option<Vec<Url>> {
+    if !keys.has("brokers") {
+        keys.missing("brokers", "write brokers = [\"mqtt://HOST:1883\"]");
+        return None;
+    }
+    let values = keys.array("brokers", "an array of addresses [\"mqtt://HOST:1883\"]");
+    let mut brokers = Vec::new();
+    let mut failed = values.len() > MAX_BROKERS;
+    if failed {
+        keys.fault_at("brokers", format!("there are more than {MAX_BROKERS} brokers"), None);
+    }
+    for (value, line) in values.iter().take(MAX_BROKERS) {
+        let parsed = match value {
+            DeValue::String(text) => broker(text),
+            _ => Err(("a broker must be text in quotes".to_owned(), "write \"mqtt://HOST:1883\"".to_owned())),
+        };
+        match parsed {
+            Ok(url) => brokers.push(url),
+            Err((message, help)) => {
+                failed = true;
+                keys.fault(*line, message, Some(help));
+            }
+        }
+    }
+    if brokers.is_empty() && !failed {
+        // Not an array is already reported.
+        if matches!(keys.value("brokers"), Some(DeValue::Array(_))) {
+            keys.fault_at("brokers", "there is no broker", Some("write brokers = [\"mqtt://HOST:1883\"]"));
+        }
+        return None;
+    }
+    (!failed).then_some(brokers)
+}
+
+/// A broker's address, or what is wrong and what to do. Never quotes credentials.
+fn broker(text: &str) -> Result<Url, (String, String)> {
+    let form = || "write mqtt://HOST:1883, or mqtts://HOST:8883 for TLS".to_owned();
+    if text.contains('@') {
+        return Err((
+            "a broker's address holds credentials".to_owned(),
+            "write username, and put the password into a file named by password_file".to_owned(),
+        ));
+    }
+    let shown = short(text);
+    let Some((scheme, _)) = text.split_once("://") else {
+        return Err((format!("\"{shown}\" is no broker address"), form()));
+    };
+    if !matches!(scheme, "mqtt" | "mqtts") {
+        return Err((format!("\"{shown}\" has the scheme \"{}\", which is not supported", short(scheme)), form()));
+    }
+    let url = Url::parse(text).map_err(|error| (format!("\"{shown}\" is no broker address: {error}"), form()))?;
+    let host_is_good = match url.host() {
+        Some(Host::Domain(name)) => {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        }
+        Some(_) => true,
+        None => false,
+    };
+    if !host_is_good {
+        return Err((format!("\"{shown}\" names no host"), form()));
+    }
+    if url.port() == Some(0) {
+        return Err((format!("\"{shown}\" has port 0"), form()));
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err((format!("\"{shown}\" has something after host and port"), form()));
+    }
+    Ok(url)
+}
+
+fn is_local(broker: &Url) -> bool {
+    match broker.host() {
+        Some(Host::Domain(name)) => {
+            name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn version(text: &str) -> Result<MqttVersion, String> {
+    match text {
+        "5" => Ok(MqttVersion::V5),
+        "3.1.1" => Ok(MqttVersion::V3),
+        _ => Err(format!("\"{}\" is not supported; {}", short(text), nearest(text, &["5", "3.1.1"]))),
+    }
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let good = !text.is_empty()
+        && text.len() <= 256
+        && !text.starts_with('$')
+        && text.split('/').all(|level| !level.is_empty())
+        && !text.contains(['+', '#'])
+        && !text.chars().any(char::is_control);
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "\"{}\" is no topic prefix; write words between single slashes, without +, # and a leading $",
+            short(text)
+        ))
+    }
+}
+
+fn field(name: &str, text: &str, most: usize) -> Result<String, String> {
+    if text.is_empty() || text.len() > most || text.chars().any(char::is_control) {
+        Err(format!("{name} must have 1 to {most} bytes, none of them control characters"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<(GatewayConfig, Vec<Diagnostic>), Faults> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gateway.toml");
+        std::fs::write(&file, text).unwrap();
+        load_with_credentials(&file, None)
+    }
+
+    const LEAST: &str = "id = \"g\"\nsite = \"site\"\n[mqtt]\nbrokers = [\"mqtt://localhost\"]\n";
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let (config, warnings) = load(LEAST).unwrap();
+        assert!(warnings.is_empty());
+        assert!(config.data_dir.ends_with("data") && config.data_dir.is_absolute());
+        assert!(config.adapters.is_empty());
+        assert_eq!((config.mqtt.version, config.mqtt.prefix.as_str()), (MqttVersion::V5, "beaconfence/v1"));
+        assert_eq!(config.mqtt.keep_alive, Duration::from_secs(30));
+        assert!(!config.mqtt.publish_positions);
+    }
+
+    #[test]
+    fn broker_addresses_are_hosts_with_ports_and_nothing_else() {
+        for good in ["mqtt://h", "mqtt://h:1883", "mqtts://[::1]:8883", "mqtt://127.0.0.1", "mqtts://a-b.example"] {
+            assert!(broker(good).is_ok(), "{good}");
+        }
+        for (bad, part) in [
+            ("h:1883", "is no broker address"),
+            ("http://h", "scheme \"http\""),
+            ("mqtt://", "names no host"),
+            ("mqtt://h:0", "port 0"),
+            ("mqtt://h:70000", "invalid port"),
+            ("mqtt://h/topic", "after host and port"),
+            ("mqtt://h?x", "after host and port"),
+            ("mqtt://[::1", "invalid IPv6"),
+            ("mqtt://a b", "is no broker address"),
+        ] {
+            let (message, _) = broker(bad).unwrap_err();
+            assert!(message.contains(part), "{bad}: {message}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_refused_and_not_repeated() {
+        let (message, help) = broker("mqtt://me:hunter2@h").unwrap_err();
+        assert!(!message.contains("hunter2") && !help.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_password_file_is_found_among_systemds_credentials() {
+        let dir = tempfile::tempdir().unwrap();
+        let credentials = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gateway.toml");
+        std::fs::write(&file, format!("{LEAST}username = \"u\"\npassword_file = \"pw\"\n")).unwrap();
+        std::fs::write(credentials.path().join("pw"), "x").unwrap();
+        let load = || load_with_credentials(&file, Some(credentials.path())).unwrap().0.mqtt.password_file.unwrap();
+        assert_eq!(load(), credentials.path().join("pw"));
+        std::fs::write(dir.path().join("pw"), "x").unwrap();
+        assert_eq!(load(), dir.path().join("pw"));
+    }
+}

@@ -1,0 +1,322 @@
+//! `zones.geojson`: RFC 7946, in WGS84.
+
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
+use super::json::{self, Source};
+use super::labels;
+use super::presence;
+use super::shape::{self, ShapeReader};
+use super::site_file::Plan;
+use crate::config::diagnostic::FileReport;
+use crate::config::text::{self, nearest, short};
+use crate::model::{LevelOrdinal, ZoneId};
+use crate::registry::{Labels, Shape, Zone};
+
+/// A hundred thousand zones, prettily printed, take about 100 MiB.
+const MAX_BYTES: u64 = 256 << 20;
+/// Zones of one site.
+const MAX_ZONES: usize = 250_000;
+/// Bytes of a zone's metadata: it travels in every event, of at most 64 KiB.
+const MAX_METADATA: usize = 16 << 10;
+/// Members of an object: a wrong file is not to be listed key by key.
+const MAX_MEMBERS: usize = 200;
+
+const KEYS: &[&str] = &[
+    "id",
+    "name",
+    "level",
+    "radius_m",
+    "labels",
+    "metadata",
+    presence::KEYS[0],
+    presence::KEYS[1],
+    presence::KEYS[2],
+    presence::KEYS[3],
+    presence::KEYS[4],
+    presence::KEYS[5],
+    presence::KEYS[6],
+];
+
+pub(super) fn load(report: &FileReport, plan: &Plan) -> Vec<Zone> {
+    let help = "a site without zones has {\"type\": \"FeatureCollection\", \"features\": []} in it";
+    let Some(text) = text::read(report, MAX_BYTES, help) else { return Vec::new() };
+    let source = Source::new(&text);
+    let root = match source.root() {
+        Ok(root) => root,
+        Err(error) => {
+            report
+                .error(format!("column {}: broken JSON: {}", error.column(), json::words(&error)))
+                .at(error.line())
+                .help("look for a missing or surplus comma, quote or bracket just before");
+            return Vec::new();
+        }
+    };
+    let Some(features) = features(report, &source, root) else { return Vec::new() };
+    let mut reader =
+        Reader { report, source: &source, plan, lines: HashMap::new(), shapes: ShapeReader::new(plan.frame) };
+    let zones = features.into_iter().enumerate().filter_map(|(at, feature)| reader.feature(at + 1, feature)).collect();
+    reader.shapes.report_far(report);
+    zones
+}
+
+/// The features of the collection.
+fn features<'t>(report: &FileReport, source: &Source<'t>, root: &'t RawValue) -> Option<Vec<&'t RawValue>> {
+    let help = "the file must be a GeoJSON FeatureCollection (RFC 7946)";
+    let members = match json::members(root, MAX_MEMBERS) {
+        Ok(members) => members,
+        Err(error) => {
+            report.error(format!("the file {error}")).at(source.line(root)).help(help);
+            return None;
+        }
+    };
+    let get = |key: &str| members.iter().find(|(name, _)| name == key).map(|&(_, value)| value);
+    match get("type").map(|value| (value, json::text(value))) {
+        Some((_, Ok(kind))) if kind == "FeatureCollection" => {}
+        Some((value, _)) => {
+            let found = short(value.get());
+            report.error(format!("\"type\" is {found}, not \"FeatureCollection\"")).at(source.line(value)).help(help);
+            return None;
+        }
+        None => {
+            report.error("\"type\" is missing").at(source.line(root)).help(help);
+            return None;
+        }
+    }
+    if let Some(crs) = get("crs").filter(|crs| !json::is_null(crs)) {
+        // GeoJSON of 2008 could say so; anything but WGS84 would put the zones elsewhere.
+        if !["CRS84", "EPSG::4326", "EPSG:4326"].iter().any(|name| crs.get().contains(name)) {
+            report
+                .error("\"crs\" names a coordinate system other than WGS84")
+                .at(source.line(crs))
+                .help("export the zones in WGS84 (EPSG:4326)");
+        }
+    }
+    let Some(features) = get("features") else {
+        report.error("\"features\" is missing").at(source.line(root)).help(help);
+        return None;
+    };
+    match json::elements(features, MAX_ZONES) {
+        Ok(features) => Some(features),
+        Err(error) => {
+            report.error(format!("\"features\" {error}")).at(source.line(features)).help(help);
+            None
+        }
+    }
+}
+
+struct Reader<'r, 't> {
+    report: &'r FileReport,
+    source: &'r Source<'t>,
+    plan: &'r Plan,
+    lines: HashMap<ZoneId, usize>,
+    shapes: ShapeReader,
+}
+
+/// A feature while it is read.
+struct Feature<'r, 't> {
+    report: &'r FileReport,
+    source: &'r Source<'t>,
+    record: String,
+}
+
+impl Feature<'_, '_> {
+    fn fault(&self, value: &RawValue, message: impl Into<String>, help: Option<&str>) {
+        let at = self.source.line(value);
+        self.report.error(message).at(at).of(self.record.as_str()).maybe_help(help);
+    }
+}
+
+impl<'t> Reader<'_, 't> {
+    fn feature(&mut self, number: usize, raw: &'t RawValue) -> Option<Zone> {
+        let mut feature = Feature { report: self.report, source: self.source, record: format!("feature {number}") };
+        let members = self.members(&feature, raw, "the feature", raw)?;
+        let get = |key: &str| members.iter().find(|(name, _)| name == key).map(|&(_, value)| value);
+        match get("type").map(|value| (value, json::text(value))) {
+            Some((_, Ok(kind))) if kind == "Feature" => {}
+            Some((value, _)) => feature.fault(value, "\"type\" must be \"Feature\"", None),
+            None => feature.fault(raw, "\"type\": \"Feature\" is missing", None),
+        }
+        let Some(value) = get("properties").filter(|value| !json::is_null(value)) else {
+            feature.fault(raw, "\"properties\" is missing", Some("write \"properties\": {\"id\": \"…\"}"));
+            return None;
+        };
+        let properties = self.members(&feature, value, "\"properties\"", value)?;
+        let property = |key: &str| {
+            properties.iter().find(|(name, value)| name == key && !json::is_null(value)).map(|&(_, value)| value)
+        };
+
+        let id = self.id(&mut feature, property("id"), value);
+        self.unknown_properties(&feature, &properties);
+        let name = property("name").and_then(|value| match json::text(value) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                feature.fault(value, format!("name {error}"), None);
+                None
+            }
+        });
+        let is_site = id.as_ref().is_some_and(ZoneId::is_site);
+        let level = self.level(&feature, property("level"), value, is_site);
+        let labels = property("labels")
+            .map_or_else(Labels::new, |value| labels::from_json(value, |fault| feature.fault(value, fault, None)));
+        let metadata = metadata(&feature, property("metadata"));
+        let presence = presence::read(&properties, &mut |value, message| feature.fault(value, message, None));
+        let shape = self.shape(&feature, get("geometry"), property("radius_m"), raw, is_site);
+        let id = id?;
+        let name = name.unwrap_or_else(|| id.to_string());
+        Some(Zone { id, name, level: level?, shape: shape?, labels, metadata: metadata?, presence })
+    }
+
+    /// The members, with a fault for each that is there twice.
+    fn members(
+        &self,
+        feature: &Feature<'_, '_>,
+        raw: &'t RawValue,
+        what: &str,
+        at: &RawValue,
+    ) -> Option<Vec<(String, &'t RawValue)>> {
+        match json::members(raw, MAX_MEMBERS) {
+            Ok(members) => {
+                for (second, (name, value)) in members.iter().enumerate() {
+                    if members[..second].iter().any(|(first, _)| first == name) {
+                        feature.fault(value, format!("\"{}\" is there twice", short(name)), Some("remove one"));
+                    }
+                }
+                Some(members)
+            }
+            Err(error) => {
+                feature.fault(at, format!("{what} {error}"), None);
+                None
+            }
+        }
+    }
+
+    fn id(&mut self, feature: &mut Feature<'_, '_>, id: Option<&'t RawValue>, at: &RawValue) -> Option<ZoneId> {
+        let Some(value) = id else {
+            feature.fault(at, "the property \"id\" is missing", Some("write \"id\": \"entrance\" into \"properties\""));
+            return None;
+        };
+        let id = json::text(value).and_then(|text| ZoneId::new(&text).map_err(|error| error.to_string()));
+        let id = match id {
+            Ok(id) => id,
+            Err(error) => {
+                feature.fault(value, format!("id: {error}"), None);
+                return None;
+            }
+        };
+        feature.record = format!("zone \"{id}\"");
+        if let Some(first) = self.lines.get(&id) {
+            feature.fault(
+                value,
+                format!("the id is taken by the zone on line {first}"),
+                Some("give each zone its own"),
+            );
+        } else {
+            self.lines.insert(id.clone(), self.source.line(value));
+        }
+        Some(id)
+    }
+
+    fn unknown_properties(&self, feature: &Feature<'_, '_>, properties: &[(String, &'t RawValue)]) {
+        for (name, value) in properties {
+            if !KEYS.contains(&name.as_str()) {
+                let near = nearest(name, KEYS);
+                let near = if near.starts_with("did you mean") { near + " " } else { String::new() };
+                let help = format!("{near}free data belongs into \"metadata\"");
+                feature.fault(value, format!("unknown property \"{}\"", short(name)), Some(&help));
+            }
+        }
+    }
+
+    /// None where it is faulty.
+    #[allow(clippy::option_option, reason = "the whole site has no level, which is not a fault")]
+    fn level(
+        &self,
+        feature: &Feature<'_, '_>,
+        level: Option<&RawValue>,
+        at: &RawValue,
+        is_site: bool,
+    ) -> Option<Option<LevelOrdinal>> {
+        let Some(value) = level else {
+            if is_site {
+                return Some(None);
+            }
+            if self.plan.only_level().is_none() && self.plan.levels.is_some() {
+                let help = "a site with several levels needs it: write \"level\": 0";
+                feature.fault(at, "the property \"level\" is missing", Some(help));
+            }
+            return self.plan.only_level().map(Some);
+        };
+        if is_site {
+            feature.fault(value, "the zone \"site\" is on every level", Some("remove \"level\""));
+            return None;
+        }
+        let ordinal = json::number(value).and_then(|number| {
+            let whole = number.fract() == 0.0 && (-200.0..=200.0).contains(&number);
+            if whole { Ok(LevelOrdinal(number as i16)) } else { Err("must be a whole number".to_owned()) }
+        });
+        match ordinal {
+            Ok(ordinal) => match self.plan.unknown_level(ordinal) {
+                None => Some(Some(ordinal)),
+                Some((message, help)) => {
+                    feature.fault(value, message, Some(&help));
+                    None
+                }
+            },
+            Err(error) => {
+                feature.fault(value, format!("level {error}"), Some("write 0 for the ground floor"));
+                None
+            }
+        }
+    }
+
+    fn shape(
+        &mut self,
+        feature: &Feature<'_, '_>,
+        geometry: Option<&'t RawValue>,
+        radius: Option<&'t RawValue>,
+        at: &'t RawValue,
+        is_site: bool,
+    ) -> Option<Shape> {
+        let geometry = geometry.filter(|geometry| !json::is_null(geometry));
+        let mut fault = |value: &RawValue, message: String, help: Option<&str>| feature.fault(value, message, help);
+        match (geometry, is_site) {
+            (None, true) if radius.is_none() => Some(Shape::Site),
+            (_, true) => {
+                let help = "write \"geometry\": null and no radius_m, or give the zone another id";
+                fault(
+                    geometry.or(radius).unwrap_or(at),
+                    "the id \"site\" is reserved for the whole store, which has no geometry".to_owned(),
+                    Some(help),
+                );
+                None
+            }
+            (None, false) => {
+                fault(at, "\"geometry\" is missing".to_owned(), Some(shape::HELP));
+                None
+            }
+            (Some(geometry), false) => self.shapes.read(&feature.record, self.source, geometry, radius, &mut fault),
+        }
+    }
+}
+
+fn metadata(feature: &Feature<'_, '_>, value: Option<&RawValue>) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let Some(value) = value else { return Some(serde_json::Map::new()) };
+    if value.get().len() > MAX_METADATA {
+        let message = format!("metadata takes {} bytes, more than {MAX_METADATA}", value.get().len());
+        feature.fault(value, message, Some("keep what is large in the back end"));
+        return None;
+    }
+    match serde_json::from_str(value.get()) {
+        Ok(serde_json::Value::Object(map)) => Some(map),
+        Ok(_) => {
+            feature.fault(value, format!("metadata must be an object, not {}", json::kind(value)), None);
+            None
+        }
+        Err(error) => {
+            feature.fault(value, format!("metadata cannot be read: {}", json::words(&error)), None);
+            None
+        }
+    }
+}

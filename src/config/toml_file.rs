@@ -1,0 +1,297 @@
+//! TOML with a line for every fault: tables whose keys are asked for by name and type.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::diagnostic::FileReport;
+use super::text::{Lines, nearest, short};
+
+/// A parsed file. After a syntax error what could be read is still checked, so that one slip hides nothing.
+#[derive(Debug)]
+pub(super) struct Document<'t> {
+    root: Spanned<DeTable<'t>>,
+    lines: Lines,
+    /// Lines that are no TOML: what was recovered of them is not judged.
+    broken_lines: BTreeSet<usize>,
+}
+
+impl<'t> Document<'t> {
+    /// Parses, and reports syntax errors: one a line, because one slip often makes several.
+    pub(super) fn parse(text: &'t str, report: &FileReport) -> Self {
+        let lines = Lines::of(text);
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let mut broken_lines = BTreeSet::new();
+        for error in errors {
+            let line = lines.line(error.span().map_or(0, |span| span.start));
+            if broken_lines.insert(line) {
+                report.error(error.message().replace('\n', ", ")).at(line).help("see the TOML syntax at toml.io");
+            }
+        }
+        Self { root, lines, broken_lines }
+    }
+
+    /// The top table.
+    pub(super) fn root<'d>(&'d self, report: &'d FileReport, known: &'static [&'static str]) -> Keys<'d, 't> {
+        Keys::new(self, report, self.root.get_ref(), 1, None, known)
+    }
+
+    /// Whether keys may be missing because of a syntax error.
+    pub(super) fn is_broken(&self) -> bool {
+        !self.broken_lines.is_empty()
+    }
+}
+
+/// One table.
+#[derive(Debug)]
+pub(super) struct Keys<'d, 't> {
+    document: &'d Document<'t>,
+    report: &'d FileReport,
+    table: &'d DeTable<'t>,
+    line: usize,
+    record: Option<String>,
+}
+
+impl<'d, 't> Keys<'d, 't> {
+    /// Reports the keys that are not known.
+    fn new(
+        document: &'d Document<'t>,
+        report: &'d FileReport,
+        table: &'d DeTable<'t>,
+        line: usize,
+        record: Option<String>,
+        known: &'static [&'static str],
+    ) -> Self {
+        let keys = Self { document, report, table, line, record };
+        for key in table.keys() {
+            let line = document.lines.line(key.span().start);
+            if !known.contains(&key.get_ref().as_ref()) {
+                let help = special_help(key.get_ref(), keys.record.as_deref())
+                    .map_or_else(|| nearest(key.get_ref(), known), str::to_owned);
+                keys.fault(line, format!("unknown key \"{}\"", short(key.get_ref())), Some(help));
+            }
+        }
+        keys
+    }
+
+    /// The line where the table starts.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Names the record in the messages that follow.
+    pub(super) fn name_record(&mut self, record: String) {
+        self.record = Some(record);
+    }
+
+    /// The line of that key, or of the table.
+    pub(super) fn line_of(&self, key: &str) -> usize {
+        self.entry(key).map_or(self.line, |(_, line)| line)
+    }
+
+    /// The value of that key as it is.
+    pub(super) fn value(&self, key: &str) -> Option<&'d DeValue<'t>> {
+        self.entry(key).map(|(value, _)| value)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Reports a fault at that key.
+    pub(super) fn fault_at(&self, key: &str, message: impl Into<String>, help: Option<&str>) {
+        self.fault(self.line_of(key), message.into(), help.map(str::to_owned));
+    }
+
+    /// Reports that a key is missing.
+    pub(super) fn missing(&self, key: &str, help: &str) {
+        // A key lost in a syntax error is not missing.
+        if !self.document.is_broken() {
+            self.fault(self.line, format!("\"{key}\" is missing"), Some(help.to_owned()));
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&'d str> {
+        let (value, line) = self.entry(key)?;
+        match value.as_str() {
+            Some(text) => Some(text),
+            None => self.wrong_type(key, line, value, "text in quotes"),
+        }
+    }
+
+    pub(super) fn boolean(&self, key: &str) -> Option<bool> {
+        let (value, line) = self.entry(key)?;
+        match value.as_bool() {
+            Some(flag) => Some(flag),
+            None => self.wrong_type(key, line, value, "true or false"),
+        }
+    }
+
+    /// A finite number.
+    pub(super) fn number(&self, key: &str) -> Option<f64> {
+        let (value, line) = self.entry(key)?;
+        match number(value) {
+            Some(number) if number.is_finite() => Some(number),
+            Some(_) => {
+                self.fault(line, format!("\"{key}\" must be a finite number"), None);
+                None
+            }
+            None => self.wrong_type(key, line, value, "a number"),
+        }
+    }
+
+    /// A number that lies in that range.
+    pub(super) fn number_in(&self, key: &str, least: f64, most: f64, unit: &str) -> Option<f64> {
+        let number = self.number(key)?;
+        if (least..=most).contains(&number) {
+            return Some(number);
+        }
+        self.fault_at(key, format!("\"{key}\" is {number}; it must lie between {least} and {most}{unit}"), None);
+        None
+    }
+
+    pub(super) fn integer(&self, key: &str) -> Option<i64> {
+        let (value, line) = self.entry(key)?;
+        match value.as_integer().map(|n| i64::from_str_radix(n.as_str(), n.radix())) {
+            Some(Ok(integer)) => Some(integer),
+            Some(Err(_)) => {
+                self.fault(line, format!("\"{key}\" is too large"), None);
+                None
+            }
+            None => self.wrong_type(key, line, value, "a whole number"),
+        }
+    }
+
+    /// A text that `parse` accepts; its error is reported.
+    pub(super) fn parsed<T, E: Display>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        match parse(self.text(key)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fault_at(key, format!("\"{key}\": {error}"), None);
+                None
+            }
+        }
+    }
+
+    /// A text that must be there.
+    pub(super) fn required<T, E: Display>(
+        &self,
+        key: &str,
+        help: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.missing(key, help);
+            return None;
+        }
+        self.parsed(key, parse)
+    }
+
+    /// A table: `[key]` or `key = { … }`.
+    pub(super) fn table(&self, key: &str, known: &'static [&'static str]) -> Option<Keys<'d, 't>> {
+        let (value, line) = self.entry(key)?;
+        match value {
+            DeValue::Table(table) => {
+                Some(Keys::new(self.document, self.report, table, line, Some(format!("[{key}]")), known))
+            }
+            _ => self.wrong_type(key, line, value, "a table"),
+        }
+    }
+
+    /// Every `[[key]]`.
+    pub(super) fn tables(&self, key: &str, known: &'static [&'static str]) -> Vec<Keys<'d, 't>> {
+        let mut out = Vec::new();
+        for (number, (value, line)) in self.array(key, "an array of tables ([[…]])").into_iter().enumerate() {
+            match value {
+                DeValue::Table(table) => {
+                    let record = Some(format!("[[{key}]] {}", number + 1));
+                    out.push(Keys::new(self.document, self.report, table, line, record, known));
+                }
+                _ => self.fault(line, format!("\"{key}\" must hold tables; write [[{key}]]"), None),
+            }
+        }
+        out
+    }
+
+    /// The values of an array with their lines; none where the key is missing.
+    pub(super) fn array(&self, key: &str, wanted: &str) -> Vec<(&'d DeValue<'t>, usize)> {
+        let Some((value, line)) = self.entry(key) else { return Vec::new() };
+        match value {
+            DeValue::Array(array) => self.elements(array),
+            _ => {
+                self.wrong_type::<()>(key, line, value, wanted);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The values of an array with their lines.
+    pub(super) fn elements(&self, array: &'d DeArray<'t>) -> Vec<(&'d DeValue<'t>, usize)> {
+        array.iter().map(|value| (value.get_ref(), self.document.lines.line(value.span().start))).collect()
+    }
+
+    /// Reports a fault on that line.
+    pub(super) fn fault(&self, line: usize, message: String, help: Option<String>) {
+        if self.document.broken_lines.contains(&line) {
+            return;
+        }
+        let entry = self.report.error(message).at(line).maybe_help(help);
+        if let Some(record) = &self.record {
+            entry.of(record.as_str());
+        }
+    }
+
+    /// Reports a warning at that key.
+    pub(super) fn warn_at(&self, key: &str, message: impl Into<String>, help: Option<&str>) {
+        let entry = self.report.warning(message).at(self.line_of(key)).maybe_help(help);
+        if let Some(record) = &self.record {
+            entry.of(record.as_str());
+        }
+    }
+
+    fn wrong_type<T>(&self, key: &str, line: usize, value: &DeValue<'_>, wanted: &str) -> Option<T> {
+        self.fault(line, format!("\"{key}\" must be {wanted}, not {}", type_name(value)), None);
+        None
+    }
+
+    fn entry(&self, key: &str) -> Option<(&'d DeValue<'t>, usize)> {
+        self.table.get_key_value(key).map(|(key, value)| (value.get_ref(), self.document.lines.line(key.span().start)))
+    }
+}
+
+/// The number that a value is, whether written with a point or without.
+pub(super) fn number(value: &DeValue<'_>) -> Option<f64> {
+    if let Some(integer) = value.as_integer() {
+        return i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n as f64);
+    }
+    value.as_float().and_then(|float| float.as_str().parse().ok())
+}
+
+fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text in quotes",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Help for keys that people guess, where the nearest known word would mislead.
+fn special_help(key: &str, record: Option<&str>) -> Option<&'static str> {
+    match (record, key) {
+        (None, "radio") => Some("write path_loss_exponent and measured_power at the top of the file, in no table"),
+        (None, "levels") => Some("write one [[level]] for each"),
+        (None, "receivers") => Some("write one [[receiver]] for each"),
+        (None, "adapters") => Some("write one [[adapter]] for each"),
+        (_, "password") => {
+            Some("secrets stay out of this file: write the password into a file, name it in password_file")
+        }
+        (_, "broker" | "url" | "host") => Some("write brokers = [\"mqtt://HOST:1883\"]"),
+        _ => None,
+    }
+}

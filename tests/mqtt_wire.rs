@@ -1,0 +1,157 @@
+//! What goes over the wire, byte for byte: a change of the contract shows up as a diff of `tests/golden/mqtt`. Set
+//! `BEACONFENCE_BLESS=1` to write the files anew.
+
+mod mqtt_support;
+
+use std::time::Duration;
+
+use beaconfence::engine::{DevicePresence, ZonePresence};
+use beaconfence::model::{LevelOrdinal, Point, Position, Probability, Timestamp, ZoneId};
+use beaconfence::mqtt::wire::{self, MAX_PAYLOAD, Message, ReceiverStatus, Status, WireError};
+use beaconfence::presence::{Event, EventKind, Reason};
+use mqtt_support::{context, device, entered, instant, validate, zone};
+
+fn golden(name: &str, schema: &str, topic: &str, message: &Message) {
+    assert_eq!(message.topic, topic);
+    validate(schema, &message.payload);
+    let path = format!("{}/tests/golden/mqtt/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("BEACONFENCE_BLESS").is_some() {
+        std::fs::write(&path, &message.payload).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert_eq!(String::from_utf8_lossy(&message.payload), expected, "{path}");
+}
+
+fn position() -> Position {
+    Position {
+        point: Point { x: 20.660_49, y: -0.000_1 },
+        level: LevelOrdinal(1),
+        accuracy: 1.234_56,
+        time: instant("2026-01-01T10:00:04.000Z"),
+    }
+}
+
+#[test]
+fn entered_says_where_and_how_sure_it_is() {
+    let event = Event {
+        position: Some(position()),
+        confidence: Some(Probability::saturating(0.912_345)),
+        initial: true,
+        ..entered(0, &device("d1"), &zone("door"))
+    };
+    let message = wire::event(&context(), &event).unwrap();
+    golden("entered", "presence-event", "store-1/events/door/entered", &message);
+}
+
+#[test]
+fn dwelled_says_the_threshold_and_how_long_it_was() {
+    let event = Event {
+        kind: EventKind::Dwelled,
+        visit_sequence: 1,
+        threshold: Some(Duration::from_secs(60)),
+        duration: Some(Duration::from_millis(60_250)),
+        ..entered(1, &device("d1"), &zone("door"))
+    };
+    let message = wire::event(&context(), &event).unwrap();
+    golden("dwelled", "presence-event", "store-1/events/door/dwelled", &message);
+}
+
+#[test]
+fn exited_says_why() {
+    let event = Event {
+        kind: EventKind::Exited,
+        visit_sequence: 2,
+        duration: Some(Duration::from_secs(75)),
+        reason: Some(Reason::Lost),
+        held: true,
+        ..entered(2, &device("d1"), &zone("door"))
+    };
+    let message = wire::event(&context(), &event).unwrap();
+    golden("exited", "presence-event", "store-1/events/door/exited", &message);
+}
+
+#[test]
+fn the_whole_site_has_no_level() {
+    let mut site = zone("site");
+    site.level = None;
+    let message = wire::event(&context(), &entered(3, &device("d1"), &site)).unwrap();
+    golden("entered-site", "presence-event", "store-1/events/site/entered", &message);
+}
+
+#[test]
+fn an_event_beyond_the_greatest_payload_is_refused() {
+    let mut large = zone("door");
+    large.metadata.insert("text".to_owned(), "x".repeat(MAX_PAYLOAD).into());
+    let error = wire::event(&context(), &entered(0, &device("d1"), &large)).unwrap_err();
+    assert!(matches!(error, WireError::TooLarge { size, .. } if size > MAX_PAYLOAD), "{error}");
+}
+
+#[test]
+fn presence_says_the_zones_and_the_position_where_it_may() {
+    let presence = DevicePresence {
+        device: device("d1").into(),
+        zones: vec![ZonePresence {
+            zone: ZoneId::new("door").unwrap(),
+            since: instant("2026-01-01T10:00:00.000Z"),
+            visit_id: uuid::Uuid::from_u128(7),
+        }],
+        since: instant("2026-01-01T10:00:00.000Z"),
+    };
+    let message = wire::presence(&context(), &presence, Some(&position())).unwrap();
+    golden("presence", "presence", "store-1/presence/d1", &message);
+    let nowhere = DevicePresence { zones: Vec::new(), ..presence };
+    let message = wire::presence(&context(), &nowhere, None).unwrap();
+    golden("presence-nowhere", "presence", "store-1/presence/d1", &message);
+}
+
+#[test]
+fn occupancy_says_how_many_are_inside() {
+    let message =
+        wire::occupancy(&context(), &ZoneId::new("door").unwrap(), 3, instant("2026-01-01T10:00:00.000Z")).unwrap();
+    golden("occupancy", "occupancy", "store-1/zones/door/occupancy", &message);
+}
+
+#[test]
+fn status_says_whether_the_gateway_and_its_receivers_are_there() {
+    let since = instant("2026-01-01T09:00:00.000Z");
+    let mut online = Status { version: "0.1.0".to_owned(), ..Status::online(since) };
+    online.receivers.insert(
+        "r1".parse().unwrap(),
+        ReceiverStatus {
+            state: "down",
+            reason: Some("unplugged".to_owned()),
+            advertisements: 10,
+            sightings: 4,
+            shed: 1,
+            lag_ms: 3,
+            recoveries: 0,
+        },
+    );
+    online.counters.insert("events".to_owned(), 2);
+    let message = online.message(&context()).unwrap();
+    golden("status-online", "status", "store-1/gateways/gw-1/status", &message);
+    let offline = Status { version: "0.1.0".to_owned(), ..Status::offline(since) };
+    golden("status-offline", "status", "store-1/gateways/gw-1/status", &offline.message(&context()).unwrap());
+}
+
+#[test]
+fn the_schema_and_the_reader_agree_on_position_reports() {
+    let device = "d1".parse().unwrap();
+    for (good, payload) in [
+        (true, r#"{"time":"2026-01-01T10:00:00.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}"#),
+        (true, r#"{"time":"2026-01-01T10:00:00Z","latitude":48.5,"longitude":2.5,"accuracy":5,"level":-1,"x":1}"#),
+        (true, r#"{"_type":"location","tst":1767261600,"lat":48.5,"lon":2.5,"acc":15,"tid":"ab"}"#),
+        (false, r#"{"time":"2026-01-01T10:00:00.000Z","latitude":98.5,"longitude":2.5,"accuracy":5.0}"#),
+        (false, r#"{"latitude":48.5,"longitude":2.5,"accuracy":5.0}"#),
+        (false, r#"{"_type":"lwt","tst":1767261600}"#),
+        (false, "[]"),
+    ] {
+        assert_eq!(wire::position_report(&device, payload.as_bytes()).is_ok(), good, "{payload}");
+        assert_eq!(mqtt_support::is_valid("position-report", payload.as_bytes()), good, "{payload}");
+    }
+    let read = wire::position_report(
+        &device,
+        br#"{"time":"2026-01-01T10:00:00.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}"#,
+    );
+    assert_eq!(read.unwrap().time, Timestamp::from_millis(1_767_261_600_000));
+}

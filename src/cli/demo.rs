@@ -85,6 +85,10 @@ fn config(args: &Args) -> SimulationConfig {
         strangers: (args.shoppers as f64 * STRANGERS_EACH).ceil() as usize,
         // Long enough for `dwelled`, short enough to see people come and go.
         median_dwell: Duration::from_secs(40),
+        arrivals: Duration::from_secs(180),
+        // A store that was set up with care; the harder defaults are for measuring.
+        shadowing_db: 3.0,
+        transmit_db: 1.5,
         ..SimulationConfig::default()
     }
 }

@@ -119,12 +119,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn config(args: Args) -> SimulationConfig {
+    let usual = SimulationConfig::default();
     SimulationConfig {
         seed: args.seed,
         start: args.start,
         duration: Some(args.duration),
         shoppers: args.shoppers,
         standing: args.standing,
+        // In a short simulation too everybody comes.
+        arrivals: usual.arrivals.min(args.duration.mul_f64(0.6)),
         company: !args.shoppers_only,
         strangers: args.strangers,
         interval: args.interval,
@@ -135,7 +138,7 @@ fn config(args: Args) -> SimulationConfig {
         floor_loss_db: args.floor_db,
         outages: args.outage,
         truth_interval: Some(Duration::from_millis(500)),
-        ..SimulationConfig::default()
+        ..usual
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use crate::model::{Frame, LatLon, LevelOrdinal, MeasuredPower, Point, ReceiverId, ZoneId, parse_duration};
+use crate::model::{
+    Frame, LatLon, LevelOrdinal, MeasuredPower, Point, Probability, ReceiverId, ZoneId, parse_duration,
+};
 use crate::registry::{
     Beacon, Consent, Device, DeviceKind, Labels, Level, PresenceSettings, RadioDefaults, Receiver, Registry, Ring,
     Shape, Site, Zone,
@@ -171,6 +173,9 @@ fn read_zone(feature: &serde_json::Value, frame: &Frame) -> anyhow::Result<Zone>
     let duration = |name: &str, usual: Duration| {
         properties[name].as_str().map_or(Ok(usual), parse_duration).with_context(|| name.to_owned())
     };
+    let probability = |name: &str, usual: Probability| {
+        properties[name].as_f64().map_or(Ok(usual), Probability::new).with_context(|| name.to_owned())
+    };
     let usual = PresenceSettings::default();
     let dwell = properties["dwell"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
     let labels = properties["labels"].as_object().into_iter().flatten();
@@ -186,8 +191,9 @@ fn read_zone(feature: &serde_json::Value, frame: &Frame) -> anyhow::Result<Zone>
             exit_after: duration("exit_after", usual.exit_after)?,
             lost_after: duration("lost_after", usual.lost_after)?,
             max_hold: duration("max_hold", usual.max_hold)?,
+            enter_probability: probability("enter_probability", usual.enter_probability)?,
+            exit_probability: probability("exit_probability", usual.exit_probability)?,
             dwell: dwell.map(parse_duration).collect::<Result<_, _>>()?,
-            ..usual
         },
     })
 }

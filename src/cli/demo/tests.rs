@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::engine::ReceiverState;
@@ -50,15 +50,89 @@ fn the_first_minute_shows_every_kind_of_event_and_the_first_within_15_seconds() 
 
 #[test]
 fn the_pace_changes_nothing_of_what_is_printed() {
-    let fast = play(&args(3, 12, "100000"), std::future::pending());
-    let slow = play(&args(3, 12, "20"), std::future::pending());
-    assert_eq!(fast.0, slow.0);
-    assert_ne!(fast.0, play(&args(4, 12, "100000"), std::future::pending()).0);
+    let few = |seed, speed| play(&Args { shoppers: 6, ..args(seed, 12, speed) }, std::future::pending()).0;
+    assert_eq!(few(3, "100000"), few(3, "20"));
+    assert_ne!(few(3, "100000"), few(4, "100000"));
+}
+
+#[test]
+fn who_stays_in_a_zone_is_mostly_found_there() {
+    let registry = Arc::new(demo_registry().unwrap());
+    let config = SimulationConfig {
+        shoppers: Some(14),
+        company: false,
+        strangers: 0,
+        inside_at_start: 1.0,
+        truth_interval: Some(Duration::from_secs(1)),
+        ..config(&args(1, 150, "1"))
+    };
+    let mut engine = Engine::new(Arc::clone(&registry), "test");
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut true_zone: BTreeMap<String, (String, Timestamp)> = BTreeMap::new();
+    let mut levels: BTreeMap<String, (i16, crate::model::Point)> = BTreeMap::new();
+    let mut scores: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    let (mut errors, mut right_level) = (Vec::new(), 0);
+    for step in Simulation::new(&registry, config).unwrap() {
+        match &step.what {
+            What::Crossing(crossing) => {
+                use crate::source::simulate::CrossingKind::{Entered, Exited, InitialInside};
+                let device = crossing.device.to_string();
+                match crossing.kind {
+                    Entered | InitialInside => drop(true_zone.insert(device, (crossing.zone.to_string(), step.time))),
+                    Exited => drop(true_zone.remove(&device)),
+                    _ => {}
+                }
+            }
+            What::Position(truth) => {
+                let device = truth.device.as_str();
+                if let Some((level, point)) = levels.get(device) {
+                    errors.push(point.distance(truth.point));
+                    right_level += u32::from(*level == truth.level.0);
+                }
+                // Those who have been there for as long as it takes to be sure.
+                if let Some((zone, since)) = true_zone.get(device)
+                    && step.time.since(*since) > Duration::from_secs(12)
+                {
+                    let score = scores.entry(zone.clone()).or_default();
+                    score.0 += u32::from(found.get(device).is_some_and(|zones| zones.contains(zone)));
+                    score.1 += 1;
+                }
+            }
+            _ => {}
+        }
+        let time = step.time;
+        if let Some(input) = step.into_input() {
+            engine.handle(input, time);
+        }
+        while let Some(output) = engine.poll_output() {
+            match output {
+                Output::Event(e) if e.kind == EventKind::Entered => {
+                    found.entry(e.device.id.to_string()).or_default().insert(e.zone.id.to_string());
+                }
+                Output::Event(e) if e.kind == EventKind::Exited => {
+                    found.entry(e.device.id.to_string()).or_default().remove(e.zone.id.as_str());
+                }
+                Output::Position(device, at) => {
+                    levels.insert(device.id.to_string(), (at.level.0, at.point));
+                }
+                _ => {}
+            }
+        }
+    }
+    errors.sort_by(f64::total_cmp);
+    let (right, all) = scores.values().fold((0, 0), |(r, a), s| (r + s.0, a + s.1));
+    let level = f64::from(right_level) / errors.len() as f64;
+    let report = format!(
+        "{right} of {all} s in the true zone, median error {:.1} m, level {level:.2}, {scores:?}",
+        errors[errors.len() / 2]
+    );
+    println!("{report}");
+    assert!(f64::from(right) > 0.6 * f64::from(all) && level > 0.9, "{report}");
 }
 
 #[test]
 fn every_visit_is_closed_at_the_end() {
-    let (_, events) = play(&args(1, 45, "100000"), std::future::pending());
+    let (_, events) = play(&Args { shoppers: 10, ..args(1, 45, "100000") }, std::future::pending());
     let mut open = BTreeSet::new();
     for event in &events {
         match event.kind {
@@ -73,7 +147,7 @@ fn every_visit_is_closed_at_the_end() {
 
 #[test]
 fn a_signal_ends_an_endless_demo_with_its_table() {
-    let endless = Args { duration: None, quiet: true, ..args(1, 0, "10") };
+    let endless = Args { duration: None, quiet: true, shoppers: 8, ..args(1, 0, "10") };
     let began = Instant::now();
     let (text, events) = play(&endless, tokio::time::sleep(Duration::from_millis(800)));
     assert!(began.elapsed() < Duration::from_secs(5));

@@ -32,6 +32,8 @@ pub struct SimulationConfig {
     pub standing: usize,
     /// Share of the other shoppers who are in the store at the start, 0 to 1.
     pub inside_at_start: f64,
+    /// How long it takes until every other shopper has come for the first time.
+    pub arrivals: Duration,
     /// Median of the time that a shopper spends in a zone; log-normal.
     pub median_dwell: Duration,
     /// Whether the other beacons are there as well: customers without consent, staff, things, fixed ones.
@@ -74,6 +76,7 @@ impl Default for SimulationConfig {
             shoppers: None,
             standing: 0,
             inside_at_start: 0.5,
+            arrivals: Duration::from_secs(300),
             median_dwell: Duration::from_secs(45),
             company: true,
             strangers: 0,
@@ -161,11 +164,5 @@ impl SimulationConfig {
             }
         }
         Ok(())
-    }
-
-    /// How long it takes until every shopper has come for the first time.
-    pub(super) fn arrival_window(&self) -> Duration {
-        const USUAL: Duration = Duration::from_secs(300);
-        self.duration.map_or(USUAL, |duration| USUAL.min(duration.mul_f64(0.6)))
     }
 }

@@ -445,7 +445,7 @@ impl Casting<'_> {
             // Every third is at the last zone of the visit.
             return Life::Inside { stops: rank % 3 };
         }
-        let window = self.config.arrival_window().as_secs_f64();
+        let window = self.config.arrivals.as_secs_f64();
         let slot = (rank - inside) as f64 + rng.random_range(0.0..1.0);
         Life::Visits { from: 0.5 + window * slot / (moving - inside).max(1) as f64 }
     }
@@ -470,7 +470,7 @@ impl Casting<'_> {
         let life = if index.is_multiple_of(2) {
             Life::Inside { stops: 1 }
         } else {
-            Life::Visits { from: rng.random_range(0.0..self.config.arrival_window().as_secs_f64().max(1.0)) }
+            Life::Visits { from: rng.random_range(0.0..self.config.arrivals.as_secs_f64().max(1.0)) }
         };
         Emitter {
             device: None,

@@ -14,11 +14,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::engine::{Engine, Output};
-use crate::model::parse_duration;
+use crate::model::{GatewayId, Timestamp, parse_duration};
 use crate::registry::Registry;
 use crate::source::simulate::{Cast, Simulation, SimulationConfig};
 
-use super::site_files::load;
+use crate::config::{MqttConfig, load_bundled_site};
+use crate::gateway::Outlet;
+use crate::mqtt::broker::EmbeddedBroker;
+use crate::mqtt::wire::{Context as WireContext, Status};
+use crate::mqtt::{Limits, Publisher, Settings};
+use super::stop::stop_signal;
 use drive::Drive;
 use lines::{Layout, Tally};
 use pace::Speed;
@@ -27,6 +32,8 @@ use pace::Speed;
 const STRANGERS_EACH: f64 = 0.3;
 /// At full speed, how many steps are made before others get their turn.
 const STEPS_A_TURN: u32 = 2_000;
+/// How long the end may take to publish what is left.
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// Shows the main job with nothing else installed: embedded broker, simulated shoppers
 ///
@@ -59,14 +66,38 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let registry = Arc::new(demo_registry()?);
     let simulation = Simulation::new(&registry, config(&args))?;
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    super::log::start("warn");
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
-        let broker = SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)));
-        eprint!("{}", header(&registry, simulation.cast(), args.seed, broker));
         let stop = stop_signal()?;
+        let wanted = SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)));
+        let broker = EmbeddedBroker::start(wanted).await?;
+        eprint!("{}", header(&registry, simulation.cast(), args.seed, broker.address()));
         let show = Show { args: &args, registry: &registry, colour };
-        show.play(simulation, &mut std::io::stdout(), &mut |_| {}, stop).await
+        let start = SimulationConfig::default().start;
+        let mut outlet = outlet(&registry, show.epoch(), &broker, start)?;
+        outlet.nobody(&registry, start);
+        let mut publish = |output: &Output, at| outlet.put(output.clone(), at);
+        let played = show.play(simulation, &mut std::io::stdout(), &mut publish, stop).await;
+        outlet.close(start, DRAIN).await;
+        broker.stop().await;
+        played
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The way to the embedded broker.
+fn outlet(registry: &Registry, epoch: String, broker: &EmbeddedBroker, start: Timestamp) -> anyhow::Result<Outlet> {
+    let context = WireContext {
+        site: registry.site().id.clone(),
+        gateway: GatewayId::new("demo")?,
+        epoch,
+        frame: *registry.frame(),
+    };
+    let settings = Settings::new(&MqttConfig::new(vec![broker.url()?]), "beaconfence-demo".to_owned())?;
+    let will = Status::offline(start).message(&context)?;
+    let mut outlet = Outlet::new(context.clone(), Publisher::start(settings, will, Limits::default()), true);
+    outlet.state(Status::online(start).message(&context));
+    Ok(outlet)
 }
 
 /// The registry of the example store.
@@ -74,7 +105,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Never with the files that the program was built with: a test reads them.
 pub fn demo_registry() -> anyhow::Result<Registry> {
-    load(&store::STORE).context("the example store")
+    load_bundled_site(&store::STORE).map(|(registry, _)| registry).map_err(|faults| anyhow::anyhow!("{faults}"))
 }
 
 fn config(args: &Args) -> SimulationConfig {
@@ -115,21 +146,6 @@ fn header(registry: &Registry, cast: Cast, seed: u64, broker: SocketAddr) -> Str
     )
 }
 
-/// Ends when the program is told to stop: SIGINT or SIGTERM.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    Ok(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    })
-}
-
 /// A run of the demo.
 struct Show<'a> {
     args: &'a Args,
@@ -143,7 +159,7 @@ impl Show<'_> {
         &self,
         simulation: Simulation,
         out: &mut impl Write,
-        publish: &mut impl FnMut(&Output),
+        publish: &mut impl FnMut(&Output, Timestamp),
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
         let start = SimulationConfig::default().start;
@@ -165,11 +181,11 @@ impl Show<'_> {
                     () = tokio::time::sleep(wait.unwrap_or_default()) => {}
                 }
             }
-            drive.step(&mut |output| self.take(&output, &layout, &mut tally, &mut text, publish));
+            drive.step(&mut |output, at| self.take(&output, at, &layout, &mut tally, &mut text, publish));
             flush(&mut text, out)?;
         }
         let end = self.args.duration.filter(|_| !stopped).map(|duration| start + duration);
-        drive.stop(end, &mut |output| self.take(&output, &layout, &mut tally, &mut text, publish));
+        drive.stop(end, &mut |output, at| self.take(&output, at, &layout, &mut tally, &mut text, publish));
         flush(&mut text, out)?;
         writeln!(out, "\n{}", tally.table(self.registry, drive.elapsed(), drive.counters()).trim_end())?;
         out.flush()?;
@@ -184,10 +200,11 @@ impl Show<'_> {
     fn take(
         &self,
         output: &Output,
+        at: Timestamp,
         layout: &Layout,
         tally: &mut Tally,
         text: &mut String,
-        publish: &mut impl FnMut(&Output),
+        publish: &mut impl FnMut(&Output, Timestamp),
     ) {
         if let Output::Event(event) = output {
             tally.add(event);
@@ -196,7 +213,7 @@ impl Show<'_> {
                 text.push('\n');
             }
         }
-        publish(output);
+        publish(output, at);
     }
 }
 

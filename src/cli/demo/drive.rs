@@ -29,8 +29,8 @@ impl Drive {
         Some(self.engine.next_deadline().map_or(step, |deadline| deadline.min(step)).max(self.now))
     }
 
-    /// Lets the next thing happen, and gives what follows from it to `out`, in order.
-    pub fn step(&mut self, out: &mut impl FnMut(Output)) {
+    /// Lets the next thing happen, and gives what follows from it to `out`, in order, each with the engine's time.
+    pub fn step(&mut self, out: &mut impl FnMut(Output, Timestamp)) {
         let Some(time) = self.next_time() else { return };
         self.now = time;
         match self.simulation.next_if(|step| step.time <= time) {
@@ -46,7 +46,7 @@ impl Drive {
     }
 
     /// Closes all visits, at `end` or where the drive has come to.
-    pub fn stop(&mut self, end: Option<Timestamp>, out: &mut impl FnMut(Output)) {
+    pub fn stop(&mut self, end: Option<Timestamp>, out: &mut impl FnMut(Output, Timestamp)) {
         self.now = end.unwrap_or(self.now).max(self.now);
         self.engine.advance(self.now);
         self.drain(out);
@@ -64,9 +64,9 @@ impl Drive {
         self.engine.counters()
     }
 
-    fn drain(&mut self, out: &mut impl FnMut(Output)) {
+    fn drain(&mut self, out: &mut impl FnMut(Output, Timestamp)) {
         while let Some(output) = self.engine.poll_output() {
-            out(output);
+            out(output, self.engine.now());
         }
     }
 }

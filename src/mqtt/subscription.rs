@@ -100,8 +100,10 @@ async fn run(settings: Settings, filter: String, keep: Keep, tell: mpsc::Sender<
         for (at, endpoint) in settings.endpoints.iter().enumerate() {
             connection += 1;
             let began = Instant::now();
-            let asked = if keep == Keep::Nothing || settings.version == MqttVersion::V3 { Session::Clean } else { session };
-            let link = Link { settings: &settings, endpoint, filter: &filter, tell: &tell, answer: &answer, connection };
+            let asked =
+                if keep == Keep::Nothing || settings.version == MqttVersion::V3 { Session::Clean } else { session };
+            let link =
+                Link { settings: &settings, endpoint, filter: &filter, tell: &tell, answer: &answer, connection };
             let (made, failure) = link.run(asked, &mut answers).await;
             if tell.send(Notice::Lost(endpoint.clone(), failure)).await.is_err() {
                 return;
@@ -151,8 +153,8 @@ impl Link<'_> {
                         made = true;
                         if session_present {
                             self.tell(Notice::Subscribed(self.endpoint.clone())).await;
-                        } else {
-                            client.subscribe(self.filter).await;
+                        } else if !client.subscribe(self.filter).await {
+                            break Failure::Configuration(format!("{} is no topic filter; look at the prefix", self.filter));
                         }
                     }
                     Some(Incoming::Subscribed(Ok(()))) => self.tell(Notice::Subscribed(self.endpoint.clone())).await,

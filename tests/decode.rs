@@ -1,5 +1,7 @@
 //! `beaconfence decode` as a program: one line out for each line in, whatever comes in.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;

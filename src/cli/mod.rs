@@ -8,6 +8,7 @@ mod check;
 mod decode;
 pub mod demo;
 mod events;
+mod faults;
 mod replay;
 mod run;
 mod simulate;
@@ -46,7 +47,11 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            match error.downcast_ref::<crate::config::Faults>() {
+                // Each of them is a line that says where it is.
+                Some(faults) => eprintln!("{faults}"),
+                None => eprintln!("error: {error:#}"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -1,12 +1,136 @@
-//! `beaconfence replay`.
+//! `beaconfence replay`: a file of sightings through the engine, in event time.
 
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::faults::site_or_faults;
+use crate::engine::{Engine, Output};
+use crate::model::{GatewayId, ReceiverId, Timestamp};
+use crate::mqtt::wire;
+use crate::source::replay;
+
+/// So many faulty lines are shown one by one; the rest is counted.
+const MOST_SHOWN: u64 = 20;
 
 /// Replays a sightings file or a capture through the engine, JSON Lines out
+///
+/// Everything happens in event time, as fast as it goes, and the same input gives the same bytes. Visits that are open at
+/// the end of the file stay open. Faulty lines are reported and passed over; the exit code is 1 where there were any.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// A sightings file (JSON Lines) or a btsnoop capture, gzip or not
+    file: PathBuf,
+    /// The site directory
+    #[arg(long, value_name = "DIR")]
+    site: PathBuf,
+    /// Print the CloudEvents that would be published (the default)
+    #[arg(long, conflicts_with = "positions")]
+    events: bool,
+    /// Print positions: time, device, x, y, level, accuracy, latitude, longitude
+    #[arg(long)]
+    positions: bool,
+    /// The receiver that heard a capture, which does not say so itself
+    #[arg(long, value_name = "ID")]
+    receiver: Option<ReceiverId>,
+}
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args {} = args;
-    anyhow::bail!("not built yet")
+    let Some(registry) = site_or_faults(&args.site) else { return Ok(ExitCode::FAILURE) };
+    if let Some(receiver) = &args.receiver
+        && registry.receiver(receiver).is_none()
+    {
+        anyhow::bail!("the site has no receiver \"{receiver}\"; its receivers are {}", receivers(&registry));
+    }
+    let context = wire::Context {
+        site: registry.site().id.clone(),
+        gateway: GatewayId::new("replay")?,
+        epoch: "replay".to_owned(),
+        frame: *registry.frame(),
+    };
+    let mut engine = Engine::new(Arc::new(registry), &context.epoch);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut faults = 0_u64;
+    let mut now = Timestamp::from_millis(0);
+    let print = |engine: &mut Engine, out: &mut dyn Write| -> anyhow::Result<()> {
+        while let Some(output) = engine.poll_output() {
+            let line = match output {
+                Output::Event(event) if !args.positions => wire::event(&context, &event)?.payload,
+                Output::Position(device, position) if args.positions => {
+                    wire::position_line(&context, &device.id, &position, engine.now())?
+                }
+                _ => continue,
+            };
+            out.write_all(&line)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    };
+    let mut fault = |error: replay::ReplayError| {
+        faults += 1;
+        if faults <= MOST_SHOWN {
+            eprintln!("error: {error}");
+        }
+    };
+    let mut run = || -> anyhow::Result<()> {
+        match replay::open(&args.file, args.receiver.clone()) {
+            Err(error) => fault(error),
+            Ok(observations) => {
+                for observation in observations {
+                    match observation {
+                        Ok((at, input)) => {
+                            now = now.max(at);
+                            engine.handle(input, now);
+                            print(&mut engine, &mut out)?;
+                        }
+                        Err(error) => fault(error),
+                    }
+                }
+            }
+        }
+        out.flush().context("standard output cannot be written")
+    };
+    quiet_when_nobody_reads(run())?;
+    if faults > MOST_SHOWN {
+        eprintln!("error: and {} more faults", faults - MOST_SHOWN);
+    }
+    tell_what_was_passed_over(&engine);
+    Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn quiet_when_nobody_reads(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn receivers(registry: &crate::registry::Registry) -> String {
+    let ids: Vec<&str> = registry.receivers().iter().map(|receiver| receiver.id.as_str()).take(20).collect();
+    ids.join(", ")
+}
+
+/// On stderr: what of the file led to nothing, and why.
+fn tell_what_was_passed_over(engine: &Engine) {
+    let counters = engine.counters();
+    for (count, what) in [
+        (counters.strangers, "advertisements of beacons that are not registered"),
+        (counters.without_consent, "sightings of customers without consent for presence"),
+        (counters.unknown_receivers, "advertisements heard by receivers that the site does not have"),
+        (counters.unknown_devices, "position reports of devices that are not registered"),
+        (counters.stale_reports, "position reports that were not newer than the device's last"),
+        (counters.behind, "inputs more than 10 minutes behind the ones before them"),
+    ] {
+        if count > 0 {
+            eprintln!("note: passed over {count} {what}");
+        }
+    }
 }

@@ -43,20 +43,46 @@ const MQTT_KEYS: &[&str] = &[
 /// # Errors
 /// All faults at once, warnings among them.
 pub fn load_gateway(file: &Path) -> Result<(GatewayConfig, Vec<Diagnostic>), Faults> {
-    let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from);
-    load_with_credentials(file, credentials.as_deref())
+    load_with_credentials(file, credentials_directory().as_deref())
+}
+
+fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from)
 }
 
 fn load_with_credentials(file: &Path, credentials: Option<&Path>) -> Result<(GatewayConfig, Vec<Diagnostic>), Faults> {
     let report = FileReport::new(file.to_owned());
+    let loaded = read(&report, credentials);
+    conclude(loaded.config, report.finish())
+}
+
+/// What could be read of `gateway.toml`, with what it says about other files and on which line.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    /// None where parts are faulty.
+    pub(super) config: Option<GatewayConfig>,
+    /// The site directory.
+    pub(super) site: Option<(PathBuf, usize)>,
+    /// The receivers of adapters.
+    pub(super) receivers: Vec<(ReceiverId, usize)>,
+    /// Files by their keys.
+    pub(super) files: Vec<(&'static str, PathBuf, usize)>,
+}
+
+/// Reads the file as far as it goes.
+pub(super) fn load(report: &FileReport) -> Loaded {
+    read(report, credentials_directory().as_deref())
+}
+
+fn read(report: &FileReport, credentials: Option<&Path>) -> Loaded {
     let help = "name it with --config; docs/gateway-toml.md has an example to start from";
-    let config = text::read(&report, MAX_BYTES, help).and_then(|text| {
-        let document = Document::parse(&text, &report);
-        let keys = document.root(&report, KEYS);
-        let base = file.parent().unwrap_or(Path::new(""));
-        config(&keys, &Paths { base, credentials })
-    });
-    conclude(config, report.finish())
+    let Some(text) = text::read(report, MAX_BYTES, help) else { return Loaded::default() };
+    let document = Document::parse(&text, report);
+    let keys = document.root(report, KEYS);
+    let base = report.file().parent().unwrap_or(Path::new(""));
+    let mut loaded = Loaded::default();
+    loaded.config = config(&keys, &Paths { base, credentials }, &mut loaded);
+    loaded
 }
 
 /// Where files are looked for.
@@ -65,11 +91,15 @@ struct Paths<'p> {
     credentials: Option<&'p Path>,
 }
 
-fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>) -> Option<GatewayConfig> {
+fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option<GatewayConfig> {
     let id = keys.required("id", "write id = \"gateway-1\"", GatewayId::new);
     let site = keys.required("site", "name the site directory, such as site = \"site\"", path);
+    let site = site.map(|site| paths.base.join(site));
+    loaded.site = site.clone().map(|site| (site, keys.line_of("site")));
     let data_dir = if keys.has("data_dir") { keys.parsed("data_dir", path) } else { Some(PathBuf::from("data")) };
-    let adapters = adapters(keys);
+    let data_dir = data_dir.map(|data_dir| paths.base.join(data_dir));
+    loaded.files.extend(data_dir.clone().map(|data_dir| ("data_dir", data_dir, keys.line_of("data_dir"))));
+    let adapters = adapters(keys, &mut loaded.receivers);
     if let Some(record) = keys.table("record", RECORD_KEYS)
         && let Some(days) = record.integer("days")
         && days != 0
@@ -80,18 +110,12 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>) -> Option<GatewayConfig> {
         keys.warn_at("http", "this version serves no HTTP; [http] is ignored", None);
     }
     let mqtt = if keys.has("mqtt") {
-        keys.table("mqtt", MQTT_KEYS).and_then(|mqtt| self::mqtt(&mqtt, paths))
+        keys.table("mqtt", MQTT_KEYS).and_then(|mqtt| self::mqtt(&mqtt, paths, &mut loaded.files))
     } else {
         keys.missing("mqtt", "write [mqtt] with brokers = [\"mqtt://HOST:1883\"]");
         None
     };
-    Some(GatewayConfig {
-        id: id?,
-        site: paths.base.join(site?),
-        data_dir: paths.base.join(data_dir?),
-        adapters,
-        mqtt: mqtt?,
-    })
+    Some(GatewayConfig { id: id?, site: site?, data_dir: data_dir?, adapters, mqtt: mqtt? })
 }
 
 fn path(text: &str) -> Result<PathBuf, &'static str> {
@@ -104,7 +128,7 @@ fn path(text: &str) -> Result<PathBuf, &'static str> {
     }
 }
 
-fn adapters(keys: &Keys<'_, '_>) -> Vec<AdapterConfig> {
+fn adapters(keys: &Keys<'_, '_>, found: &mut Vec<(ReceiverId, usize)>) -> Vec<AdapterConfig> {
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut receivers: HashMap<ReceiverId, usize> = HashMap::new();
     let mut adapters = Vec::new();
@@ -112,6 +136,7 @@ fn adapters(keys: &Keys<'_, '_>) -> Vec<AdapterConfig> {
         let receiver = adapter.required("receiver", "write receiver = \"r1\", an id in site.toml", ReceiverId::new);
         if let Some(receiver) = &receiver {
             let line = adapter.line_of("receiver");
+            found.push((receiver.clone(), line));
             if let Some(first) = receivers.get(receiver) {
                 let message = format!("receiver \"{receiver}\" is taken by the adapter on line {first}");
                 adapter.fault_at("receiver", message, Some("give each adapter a receiver of its own"));
@@ -174,7 +199,7 @@ fn adapter_address(text: &str) -> Result<AdapterName, String> {
     Ok(AdapterName::Address(address))
 }
 
-fn mqtt(keys: &Keys<'_, '_>, paths: &Paths<'_>) -> Option<MqttConfig> {
+fn mqtt(keys: &Keys<'_, '_>, paths: &Paths<'_>, files: &mut Vec<(&'static str, PathBuf, usize)>) -> Option<MqttConfig> {
     let brokers = brokers(keys);
     let version = if keys.has("version") { keys.parsed("version", version) } else { Some(MqttVersion::default()) };
     let prefix = if keys.has("prefix") { keys.parsed("prefix", prefix) } else { Some("beaconfence/v1".to_owned()) };
@@ -186,6 +211,14 @@ fn mqtt(keys: &Keys<'_, '_>, paths: &Paths<'_>) -> Option<MqttConfig> {
         keys.fault_at("password_file", "a password needs a username", Some("write username = \"…\""));
     }
     let (ca_file, certificate_file, key_file) = (file("ca_file"), file("certificate_file"), file("key_file"));
+    for (key, file) in [
+        ("password_file", &password_file),
+        ("ca_file", &ca_file),
+        ("certificate_file", &certificate_file),
+        ("key_file", &key_file),
+    ] {
+        files.extend(file.clone().map(|file| (key, file, keys.line_of(key))));
+    }
     for (one, other) in [("certificate_file", "key_file"), ("key_file", "certificate_file")] {
         if keys.has(one) && !keys.has(other) {
             keys.fault_at(one, format!("\"{one}\" needs \"{other}\" beside it"), Some("write both, or neither"));

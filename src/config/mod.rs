@@ -1,8 +1,11 @@
 //! gateway.toml and the site directory, parsed into types that cannot be invalid.
 //!
 //! [`load_site`] and [`load_gateway`] read everything there is to read and report all faults at once: a [`Faults`] is an
-//! error that displays as one line each, `FILE:LINE: error: MESSAGE; HELP`.
+//! error that displays as one line each, `FILE:LINE: error: MESSAGE; HELP`. [`check`] looks further: at the files that
+//! are named, at what one says about the other, and at what is allowed but unwise.
 
+mod advice;
+mod check;
 mod diagnostic;
 mod gateway;
 mod gateway_file;
@@ -10,6 +13,7 @@ mod site;
 mod text;
 mod toml_file;
 
+pub use check::{Checked, check};
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion};
 pub use gateway_file::load_gateway;

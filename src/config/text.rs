@@ -31,7 +31,7 @@ pub(super) fn read(report: &FileReport, limit: u64, when_missing: &str) -> Optio
             let bytes = error.as_bytes();
             report
                 .error(format!("byte 0x{:02x} at byte offset {offset} of the file is not UTF-8", bytes[offset]))
-                .at(1 + bytes[..offset].iter().filter(|&&b| b == b'\n').count())
+                .at(bytes[..offset].split(|&b| b == b'\n').count())
                 .help("save the file as UTF-8");
             return None;
         }

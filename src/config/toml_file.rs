@@ -76,11 +76,6 @@ impl<'d, 't> Keys<'d, 't> {
         keys
     }
 
-    /// The line where the table starts.
-    pub(super) fn line(&self) -> usize {
-        self.line
-    }
-
     /// Names the record in the messages that follow.
     pub(super) fn name_record(&mut self, record: String) {
         self.record = Some(record);
@@ -218,13 +213,11 @@ impl<'d, 't> Keys<'d, 't> {
     /// The values of an array with their lines; none where the key is missing.
     pub(super) fn array(&self, key: &str, wanted: &str) -> Vec<(&'d DeValue<'t>, usize)> {
         let Some((value, line)) = self.entry(key) else { return Vec::new() };
-        match value {
-            DeValue::Array(array) => self.elements(array),
-            _ => {
-                self.wrong_type::<()>(key, line, value, wanted);
-                Vec::new()
-            }
+        if let DeValue::Array(array) = value {
+            return self.elements(array);
         }
+        self.wrong_type::<()>(key, line, value, wanted);
+        Vec::new()
     }
 
     /// The values of an array with their lines.

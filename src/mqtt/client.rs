@@ -4,7 +4,6 @@
 //! something stands elsewhere, once. A [`Client`] asks, a [`Driver`] must be polled in a task of its own and ends with the
 //! connection; it is never polled again after a failure, so nothing of a lost connection is replayed behind our back.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,8 +55,8 @@ pub(super) enum Incoming {
     },
     /// A message for a subscription.
     Message(Received),
-    /// The subscription was refused, for that reason.
-    SubscriptionRefused(String),
+    /// The subscription stands, or was refused for that reason.
+    Subscribed(Result<(), String>),
     /// The connection could not be made, or is lost. Nothing comes after it.
     Failed(Failure),
 }
@@ -178,6 +177,7 @@ pub(super) fn open(
                 options.set_broker_session_resume_policy(v5::BrokerSessionResumePolicy::AllowBrokerOnly);
             }
             if manual_ack {
+                options.set_receive_maximum(Some(WINDOW as u16));
                 options.set_ack_mode(v5::AckMode::Manual);
             }
             let (client, events) =
@@ -217,7 +217,7 @@ impl Client {
         Some(notice.outcome())
     }
 
-    /// Asks for a subscription at `QoS` 1; a refusal comes as [`Incoming::SubscriptionRefused`].
+    /// Asks for a subscription at `QoS` 1; a refusal comes as [`Incoming::Subscribed`].
     pub(super) async fn subscribe(&self, filter: &str) {
         // An error means that the connection is gone, which the driver tells.
         match self {
@@ -311,11 +311,10 @@ fn from_v3(event: v4::Event, client: &v4::AsyncClient) -> Option<Incoming> {
                 ack,
             }))
         }
-        v4::Event::Incoming(v4::Packet::SubAck(ack)) => ack
-            .return_codes
-            .iter()
-            .any(|code| matches!(code, v4::SubscribeReasonCode::Failure))
-            .then(|| Incoming::SubscriptionRefused("not authorized".to_owned())),
+        v4::Event::Incoming(v4::Packet::SubAck(ack)) => {
+            let refused = ack.return_codes.iter().any(|code| matches!(code, v4::SubscribeReasonCode::Failure));
+            Some(Incoming::Subscribed(if refused { Err("not authorized".to_owned()) } else { Ok(()) }))
+        }
         _ => None,
     }
 }
@@ -335,14 +334,10 @@ fn from_v5(event: v5::Event, client: &v5::AsyncClient) -> Option<Incoming> {
                 ack,
             }))
         }
-        v5::Event::Incoming(v5::Packet::SubAck(ack)) => ack
-            .return_codes
-            .iter()
-            .find(|code| !matches!(code, v5::SubscribeReasonCode::Success(_)))
-            .map(|code| Incoming::SubscriptionRefused(words(code))),
+        v5::Event::Incoming(v5::Packet::SubAck(ack)) => {
+            let refused = ack.return_codes.iter().find(|code| !matches!(code, v5::SubscribeReasonCode::Success(_)));
+            Some(Incoming::Subscribed(refused.map_or(Ok(()), |code| Err(words(code)))))
+        }
         _ => None,
     }
 }
-
-/// Counters by kind.
-pub(super) type Kinds = BTreeMap<&'static str, u64>;

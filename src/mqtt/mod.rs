@@ -9,16 +9,20 @@
 //! is the only truth. So fail-over between brokers, protocol versions and clean sessions need no code of their own.
 
 mod backoff;
+pub mod broker;
 mod client;
 mod connect;
 mod failure;
+mod inbound;
 pub mod outbox;
 mod publisher;
 mod states;
+mod subscription;
 pub mod wire;
 
-pub use client::Received;
 pub use connect::{Endpoint, Settings, SettingsError, client_id};
 pub use failure::Failure;
+pub use inbound::{Inbound, InboundStatus, Report};
 pub use outbox::Limits;
 pub use publisher::{Publisher, PublisherStatus};
+pub use subscription::{AckToken, Delivered, Keep, Notice, Subscription};

@@ -152,8 +152,11 @@ pub fn read(
     Ok(Replay { file: file.to_owned(), gzip, content, ended: false })
 }
 
+/// A reader with the bytes in front that were taken from it.
+type Rewound<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
 /// The first bytes of a reader, at most as many as the longest magic has, and the reader as if they were not read.
-fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R>)> {
+fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, Rewound<R>)> {
     let mut start = Vec::new();
     reader.by_ref().take(btsnoop::MAGIC.len() as u64).read_to_end(&mut start)?;
     Ok((start.clone(), Cursor::new(start).chain(reader)))

@@ -1,6 +1,8 @@
 //! What the tests of the MQTT side share.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod mosquitto;
+
 use std::sync::Arc;
 
 use beaconfence::model::{Frame, LatLon, LevelOrdinal, Timestamp};

@@ -144,15 +144,13 @@ fn place(row: &Row<'_>, record: &str, plan: &Plan) -> Result<Option<(Point, Leve
             .help("x and y are metres in the site frame");
         return Err(Reported);
     }
-    match level.or(plan.only_level()) {
-        Some(level) => Ok(Some((point, level))),
-        None => {
-            if plan.levels.is_some() {
-                row.fault(record, "level is missing").help("a site with several levels needs it for each fixed beacon");
-            }
-            Err(Reported)
-        }
+    if let Some(level) = level.or(plan.only_level()) {
+        return Ok(Some((point, level)));
     }
+    if plan.levels.is_some() {
+        row.fault(record, "level is missing").help("a site with several levels needs it for each fixed beacon");
+    }
+    Err(Reported)
 }
 
 fn level(row: &Row<'_>, record: &str, plan: &Plan) -> Result<Option<LevelOrdinal>, Reported> {

@@ -220,9 +220,10 @@ fn unquote(text: &str) -> (Cow<'_, str>, Option<&str>, Option<&'static str>) {
             from = at + 2;
             continue;
         }
-        let value = match text[..at].contains('"') {
-            true => Cow::Owned(text[..at].replace("\"\"", "\"")),
-            false => Cow::Borrowed(&text[..at]),
+        let value = if text[..at].contains('"') {
+            Cow::Owned(text[..at].replace("\"\"", "\""))
+        } else {
+            Cow::Borrowed(&text[..at])
         };
         let after = after.trim_start_matches(' ');
         return match after.strip_prefix(',') {

@@ -4,7 +4,7 @@
 //! may overlap by less than [`TOLERATED_AREA`].
 
 use geo::line_intersection::{LineIntersection, line_intersection};
-use geo::{Area, BooleanOps, BoundingRect, Coord, Intersects, Line, LineString, Polygon};
+use geo::{Area, BooleanOps, BoundingRect, Coord, Distance, Euclidean, Intersects, Line, LineString, Polygon};
 
 use crate::model::{Frame, LatLon, Metres, Point};
 use crate::registry::Ring;
@@ -199,13 +199,13 @@ fn overlapping(polygons: &[Polygon]) -> Option<usize> {
 }
 
 /// Area of a ring in square metres.
-pub(super) fn area(ring: &[Point]) -> f64 {
+pub(in crate::config) fn area(ring: &[Point]) -> f64 {
     polygon(ring).unsigned_area()
 }
 
-/// Whether the point lies in the ring or on its border.
-pub(super) fn contains(ring: &[Point], point: Point) -> bool {
-    polygon(ring).intersects(&coord(point))
+/// How far the point lies outside the ring; 0 within.
+pub(in crate::config) fn distance_outside(ring: &[Point], point: Point) -> Metres {
+    Euclidean.distance(&geo::Point(coord(point)), &polygon(ring))
 }
 
 fn bounding_area(ring: &[Point]) -> f64 {

@@ -39,26 +39,6 @@ pub(super) fn members(value: &RawValue, limit: usize) -> Result<Vec<(String, &Ra
     if !value.get().starts_with('{') {
         return Err(format!("must be an object, not {}", kind(value)));
     }
-    struct Members(usize);
-    impl<'de> Visitor<'de> for Members {
-        type Value = Result<Vec<(String, &'de RawValue)>, usize>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = map.next_entry()? {
-                if members.len() == self.0 {
-                    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                    return Ok(Err(self.0));
-                }
-                members.push(member);
-            }
-            Ok(Ok(members))
-        }
-    }
     match serde_json::Deserializer::from_str(value.get()).deserialize_map(Members(limit)) {
         Ok(Ok(members)) => Ok(members),
         Ok(Err(limit)) => Err(format!("has more than {limit} members")),
@@ -70,26 +50,6 @@ pub(super) fn members(value: &RawValue, limit: usize) -> Result<Vec<(String, &Ra
 pub(super) fn elements(value: &RawValue, limit: usize) -> Result<Vec<&RawValue>, String> {
     if !value.get().starts_with('[') {
         return Err(format!("must be an array, not {}", kind(value)));
-    }
-    struct Elements(usize);
-    impl<'de> Visitor<'de> for Elements {
-        type Value = Result<Vec<&'de RawValue>, usize>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an array")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-            let mut elements = Vec::new();
-            while let Some(element) = sequence.next_element()? {
-                if elements.len() == self.0 {
-                    while sequence.next_element::<IgnoredAny>()?.is_some() {}
-                    return Ok(Err(self.0));
-                }
-                elements.push(element);
-            }
-            Ok(Ok(elements))
-        }
     }
     match serde_json::Deserializer::from_str(value.get()).deserialize_seq(Elements(limit)) {
         Ok(Ok(elements)) => Ok(elements),
@@ -140,6 +100,52 @@ pub(super) fn words(error: &serde_json::Error) -> String {
     match text.rfind(" at line ") {
         Some(end) => text[..end].to_owned(),
         None => text,
+    }
+}
+
+/// Keeps so many members at most; the limit comes back where there are more.
+struct Members(usize);
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Result<Vec<(String, &'de RawValue)>, usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            if members.len() == self.0 {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(Err(self.0));
+            }
+            members.push(member);
+        }
+        Ok(Ok(members))
+    }
+}
+
+/// Keeps so many elements at most; the limit comes back where there are more.
+struct Elements(usize);
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Result<Vec<&'de RawValue>, usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = sequence.next_element()? {
+            if elements.len() == self.0 {
+                while sequence.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Err(self.0));
+            }
+            elements.push(element);
+        }
+        Ok(Ok(elements))
     }
 }
 

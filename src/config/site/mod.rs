@@ -7,7 +7,7 @@
 mod beacons;
 mod csv;
 mod devices;
-mod geometry;
+pub(super) mod geometry;
 mod json;
 mod labels;
 mod presence;
@@ -15,30 +15,50 @@ mod shape;
 mod site_file;
 mod zones;
 
+use std::io;
 use std::path::Path;
 
-use super::diagnostic::{Diagnostic, Faults, FileReport, conclude};
+use super::diagnostic::{Diagnostic, Faults, FileReport, Severity, conclude};
+use crate::model::ReceiverId;
 use crate::registry::Registry;
 
 /// Files that a later version reads; ignored, with a warning.
 const NOT_YET: [&str; 2] = ["triggers.toml", "calibration.json"];
+
+/// What could be read of a site directory.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// None where anything is faulty.
+    pub(super) registry: Option<Registry>,
+    /// The ids of all receivers, faulty ones too; none where they are not all known.
+    pub(super) receivers: Option<Vec<ReceiverId>>,
+    /// In the order of files and lines.
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
 
 /// Reads a site directory into a registry; the diagnostics beside it are warnings.
 ///
 /// # Errors
 /// All faults of all files at once, warnings among them.
 pub fn load_site(dir: &Path) -> Result<(Registry, Vec<Diagnostic>), Faults> {
+    let loaded = load(dir);
+    conclude(loaded.registry, loaded.diagnostics)
+}
+
+/// Why there is no such site directory; none where there is one.
+pub(super) fn missing(dir: &Path) -> Option<String> {
     match std::fs::metadata(dir) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => {
-            return Err(Diagnostic::error(dir, "this is not a directory")
-                .help("name the directory that holds site.toml")
-                .into());
-        }
-        Err(error) => {
-            let fault = Diagnostic::error(dir, format!("the site directory cannot be read: {error}"));
-            return Err(fault.help("name the directory that holds site.toml").into());
-        }
+        Ok(metadata) if metadata.is_dir() => None,
+        Ok(_) => Some("this is not a directory".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some("there is no such directory".to_owned()),
+        Err(error) => Some(format!("the directory cannot be read: {error}")),
+    }
+}
+
+pub(super) fn load(dir: &Path) -> Loaded {
+    if let Some(reason) = missing(dir) {
+        let fault = Diagnostic::error(dir, reason).help("name the directory that holds site.toml");
+        return Loaded { registry: None, receivers: None, diagnostics: vec![fault] };
     }
     let report = |name: &str| FileReport::new(dir.join(name));
 
@@ -61,19 +81,12 @@ pub fn load_site(dir: &Path) -> Result<(Registry, Vec<Diagnostic>), Faults> {
             diagnostics.push(Diagnostic::warning(&file, "this version does not read the file; it is ignored"));
         }
     }
-    let complete = diagnostics.iter().all(|d| d.severity == super::Severity::Warning);
-    let registry = match (complete, site.site) {
-        (true, Some(site_itself)) => {
-            match Registry::new(site_itself, site.receivers, zones, beacons, devices.devices) {
-                Ok(registry) => Some(registry),
-                Err(errors) => {
-                    // The readers check all of this with lines; what still comes through is not to be lost.
-                    diagnostics.extend(errors.iter().map(|error| Diagnostic::error(dir, error.to_string())));
-                    None
-                }
-            }
-        }
-        _ => None,
-    };
-    conclude(registry, diagnostics)
+    let is_sound = diagnostics.iter().all(|d| d.severity == Severity::Warning);
+    let registry = site.site.filter(|_| is_sound).and_then(|itself| {
+        Registry::new(itself, site.receivers, zones, beacons, devices.devices)
+            // The readers check all of this with lines; what still comes through is not to be lost.
+            .map_err(|errors| diagnostics.extend(errors.iter().map(|e| Diagnostic::error(dir, e.to_string()))))
+            .ok()
+    });
+    Loaded { registry, receivers: site.receiver_ids, diagnostics }
 }

@@ -77,7 +77,7 @@ impl ShapeReader {
             "Point" => self.circle(record, source, coordinates, radius, geometry, fault),
             "Polygon" => {
                 let part = corners.polygon(coordinates, fault);
-                self.polygons(record, source, vec![part?], geometry, fault)
+                self.polygons(record, source, &[part?], geometry, fault)
             }
             _ => {
                 let parts = list(coordinates, "coordinates", fault)?;
@@ -87,7 +87,7 @@ impl ShapeReader {
                 }
                 let parts: Vec<_> = parts.into_iter().map(|part| corners.polygon(part, fault)).collect();
                 let parts: Option<Vec<_>> = parts.into_iter().collect();
-                self.polygons(record, source, parts?, geometry, fault)
+                self.polygons(record, source, &parts?, geometry, fault)
             }
         };
         self.corners += before - corners.left;
@@ -144,7 +144,7 @@ impl ShapeReader {
         };
         let centre = centre?;
         self.placed += 1;
-        let Some(frame) = self.frame else { return None };
+        let frame = self.frame?;
         match geometry::project(&frame, centre) {
             Some(centre) => Some(Shape::Circle { centre, radius: radius? }),
             None => self.note_far(record, source, coordinates, centre),
@@ -155,7 +155,7 @@ impl ShapeReader {
         &mut self,
         record: &str,
         source: &Source<'_>,
-        parts: Vec<RawPolygon<'_>>,
+        parts: &[RawPolygon<'_>],
         geometry: &RawValue,
         fault: Fault<'_>,
     ) -> Option<Shape> {

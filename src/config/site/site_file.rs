@@ -58,6 +58,8 @@ impl Plan {
 pub(super) struct SiteFile {
     pub(super) site: Option<Site>,
     pub(super) receivers: Vec<Receiver>,
+    /// The ids of faulty receivers too; none where not all are known.
+    pub(super) receiver_ids: Option<Vec<ReceiverId>>,
     pub(super) plan: Plan,
 }
 
@@ -76,7 +78,8 @@ pub(super) fn load(report: &FileReport) -> SiteFile {
     let mut ordinals: Vec<LevelOrdinal> = levels.iter().map(|level| level.ordinal).collect();
     ordinals.sort_unstable();
     let plan = Plan { frame, levels: (complete && !document.is_broken()).then_some(ordinals) };
-    let receivers = receivers(&keys, &plan);
+    let (receivers, receiver_ids) = receivers(&keys, &plan);
+    let receiver_ids = receiver_ids.filter(|_| !document.is_broken());
 
     let site = match (id, time_zone, plan.frame) {
         (Some(id), Some(time_zone), Some(frame)) => {
@@ -85,7 +88,7 @@ pub(super) fn load(report: &FileReport) -> SiteFile {
         }
         _ => None,
     };
-    SiteFile { site, receivers, plan }
+    SiteFile { site, receivers, receiver_ids, plan }
 }
 
 fn time_zone(name: &str) -> Result<String, String> {
@@ -247,11 +250,14 @@ fn outline(level: &Keys<'_, '_>) -> Option<Ring> {
     }
 }
 
-fn receivers(keys: &Keys<'_, '_>, plan: &Plan) -> Vec<Receiver> {
+/// The receivers without fault, and the ids of all.
+fn receivers(keys: &Keys<'_, '_>, plan: &Plan) -> (Vec<Receiver>, Option<Vec<ReceiverId>>) {
+    let mut complete = true;
     let mut lines: HashMap<ReceiverId, usize> = HashMap::new();
     let mut receivers = Vec::new();
     for mut receiver in keys.tables("receiver", RECEIVER_KEYS) {
         let id = receiver.required("id", "write id = \"r1\"", ReceiverId::new);
+        complete &= id.is_some();
         if let Some(id) = &id {
             receiver.name_record(format!("receiver \"{id}\""));
             if let Some(first) = lines.get(id) {
@@ -274,7 +280,7 @@ fn receivers(keys: &Keys<'_, '_>, plan: &Plan) -> Vec<Receiver> {
             receivers.push(Receiver { id, point, z, level, rssi_offset });
         }
     }
-    receivers
+    (receivers, complete.then(|| lines.into_keys().collect()))
 }
 
 fn receiver_point(receiver: &Keys<'_, '_>, plan: &Plan) -> Option<Point> {

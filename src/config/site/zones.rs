@@ -121,17 +121,46 @@ struct Feature<'r, 't> {
     record: String,
 }
 
-impl Feature<'_, '_> {
+impl<'t> Feature<'_, 't> {
     fn fault(&self, value: &RawValue, message: impl Into<String>, help: Option<&str>) {
         let at = self.source.line(value);
         self.report.error(message).at(at).of(self.record.as_str()).maybe_help(help);
+    }
+
+    /// The members, with a fault for each that is there twice.
+    fn members(&self, raw: &'t RawValue, what: &str) -> Option<Vec<(String, &'t RawValue)>> {
+        match json::members(raw, MAX_MEMBERS) {
+            Ok(members) => {
+                for (second, (name, value)) in members.iter().enumerate() {
+                    if members[..second].iter().any(|(first, _)| first == name) {
+                        self.fault(value, format!("\"{}\" is there twice", short(name)), Some("remove one"));
+                    }
+                }
+                Some(members)
+            }
+            Err(error) => {
+                self.fault(raw, format!("{what} {error}"), None);
+                None
+            }
+        }
+    }
+
+    fn unknown_properties(&self, properties: &[(String, &'t RawValue)]) {
+        for (name, value) in properties {
+            if !KEYS.contains(&name.as_str()) {
+                let near = nearest(name, KEYS);
+                let near = if near.starts_with("did you mean") { near + " " } else { String::new() };
+                let help = format!("{near}free data belongs into \"metadata\"");
+                self.fault(value, format!("unknown property \"{}\"", short(name)), Some(&help));
+            }
+        }
     }
 }
 
 impl<'t> Reader<'_, 't> {
     fn feature(&mut self, number: usize, raw: &'t RawValue) -> Option<Zone> {
         let mut feature = Feature { report: self.report, source: self.source, record: format!("feature {number}") };
-        let members = self.members(&feature, raw, "the feature", raw)?;
+        let members = feature.members(raw, "the feature")?;
         let get = |key: &str| members.iter().find(|(name, _)| name == key).map(|&(_, value)| value);
         match get("type").map(|value| (value, json::text(value))) {
             Some((_, Ok(kind))) if kind == "Feature" => {}
@@ -142,13 +171,13 @@ impl<'t> Reader<'_, 't> {
             feature.fault(raw, "\"properties\" is missing", Some("write \"properties\": {\"id\": \"…\"}"));
             return None;
         };
-        let properties = self.members(&feature, value, "\"properties\"", value)?;
+        let properties = feature.members(value, "\"properties\"")?;
         let property = |key: &str| {
             properties.iter().find(|(name, value)| name == key && !json::is_null(value)).map(|&(_, value)| value)
         };
 
         let id = self.id(&mut feature, property("id"), value);
-        self.unknown_properties(&feature, &properties);
+        feature.unknown_properties(&properties);
         let name = property("name").and_then(|value| match json::text(value) {
             Ok(name) => Some(name),
             Err(error) => {
@@ -166,30 +195,6 @@ impl<'t> Reader<'_, 't> {
         let id = id?;
         let name = name.unwrap_or_else(|| id.to_string());
         Some(Zone { id, name, level: level?, shape: shape?, labels, metadata: metadata?, presence })
-    }
-
-    /// The members, with a fault for each that is there twice.
-    fn members(
-        &self,
-        feature: &Feature<'_, '_>,
-        raw: &'t RawValue,
-        what: &str,
-        at: &RawValue,
-    ) -> Option<Vec<(String, &'t RawValue)>> {
-        match json::members(raw, MAX_MEMBERS) {
-            Ok(members) => {
-                for (second, (name, value)) in members.iter().enumerate() {
-                    if members[..second].iter().any(|(first, _)| first == name) {
-                        feature.fault(value, format!("\"{}\" is there twice", short(name)), Some("remove one"));
-                    }
-                }
-                Some(members)
-            }
-            Err(error) => {
-                feature.fault(at, format!("{what} {error}"), None);
-                None
-            }
-        }
     }
 
     fn id(&mut self, feature: &mut Feature<'_, '_>, id: Option<&'t RawValue>, at: &RawValue) -> Option<ZoneId> {
@@ -216,17 +221,6 @@ impl<'t> Reader<'_, 't> {
             self.lines.insert(id.clone(), self.source.line(value));
         }
         Some(id)
-    }
-
-    fn unknown_properties(&self, feature: &Feature<'_, '_>, properties: &[(String, &'t RawValue)]) {
-        for (name, value) in properties {
-            if !KEYS.contains(&name.as_str()) {
-                let near = nearest(name, KEYS);
-                let near = if near.starts_with("did you mean") { near + " " } else { String::new() };
-                let help = format!("{near}free data belongs into \"metadata\"");
-                feature.fault(value, format!("unknown property \"{}\"", short(name)), Some(&help));
-            }
-        }
     }
 
     /// None where it is faulty.

@@ -113,7 +113,7 @@ pub(super) async fn run(
             told = incoming.recv() => match told {
                 Some(Incoming::Connected { max_packet_size, .. }) => connection.begin(endpoint, max_packet_size),
                 Some(Incoming::Failed(failure)) => return connection.end(failure).await,
-                Some(Incoming::Message(_) | Incoming::SubscriptionRefused(_)) => {}
+                Some(Incoming::Message(_) | Incoming::Subscribed(_)) => {}
                 // The driver says why it ends before it does, unless it panics.
                 None => return connection.end(Failure::Protocol("the MQTT client stopped".to_owned())).await,
             },

@@ -11,7 +11,7 @@ mod state;
 
 use bytes::Bytes;
 
-use crate::model::{Frame, GatewayId, SiteId};
+use crate::model::{DeviceId, Frame, GatewayId, Position, SiteId, Timestamp};
 
 pub use event::{SCHEMA as EVENT_SCHEMA, event};
 pub use report::{ReportError, position_report};
@@ -98,6 +98,28 @@ fn message(topic: String, content_type: ContentType, body: &impl serde::Serializ
     Ok(Message { topic, payload: payload.into(), content_type })
 }
 
+/// A position as one line of JSON: `time` (when it was worked out), `device`, `x`, `y`, `level`, `accuracy`, `latitude`,
+/// `longitude`.
+///
+/// # Errors
+/// None in practice: its size is bounded by that of the id.
+pub fn position_line(
+    context: &Context,
+    device: &DeviceId,
+    position: &Position,
+    time: Timestamp,
+) -> Result<Bytes, serde_json::Error> {
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        time: Timestamp,
+        device: &'a str,
+        #[serde(flatten)]
+        position: WirePosition,
+    }
+    let line = Line { time, device: device.as_str(), position: WirePosition::new(context, position) };
+    serde_json::to_vec(&line).map(Bytes::from)
+}
+
 /// `value` to that many decimals; never minus zero, which JSON would show.
 fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
@@ -121,7 +143,7 @@ struct WirePosition {
 }
 
 impl WirePosition {
-    fn new(context: &Context, position: &crate::model::Position) -> Self {
+    fn new(context: &Context, position: &Position) -> Self {
         let geodetic = context.frame.to_geodetic(position.point);
         Self {
             x: rounded(position.point.x, 3),

@@ -7,15 +7,16 @@ use flate2::write::GzEncoder;
 
 use super::*;
 use crate::advert::{Address, full_uuid};
+use crate::model::Rssi;
 
 type Item = Result<(Timestamp, Input), ReplayError>;
 
-fn receiver() -> Option<ReceiverId> {
-    Some(ReceiverId::new("r1").unwrap())
+fn receiver() -> ReceiverId {
+    ReceiverId::new("r1").unwrap()
 }
 
 fn all(bytes: impl Into<Vec<u8>>) -> Vec<Item> {
-    read("file", Cursor::new(bytes.into()), receiver()).unwrap().collect()
+    read("file", Cursor::new(bytes.into()), Some(receiver())).unwrap().collect()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -25,17 +26,16 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn sightings(count: u32) -> String {
-    (0..count)
-        .map(|at| {
+    let lines = (0..count).map(|at| {
             // Something that does not compress to nothing, so that a cut falls within.
             let noise = at.wrapping_mul(2_654_435_761);
-            format!(
+        format!(
                 "{{\"time\":\"2026-01-01T10:00:00.{:03}Z\",\"receiver\":\"r{}\",\"rssi\":-60,\"manufacturer_data\":{{\"004c\":\"{noise:08x}\"}}}}\n",
                 at % 1000,
                 noise % 7
-            )
-        })
-        .collect()
+        )
+    });
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// A capture of link type 1002 with those events at those milliseconds after 2026-01-01T00:00:00Z.
@@ -143,7 +143,7 @@ fn a_capture_gives_its_advertisements_with_their_times() {
         let Ok((time, Input::Advertisement(heard))) = &found[0] else { panic!("{found:?}") };
         assert_eq!((time.to_string(), heard.time), ("2026-01-01T00:00:00.000Z".to_owned(), *time));
         assert_eq!(heard.address, Some(Address { bytes: [0xc0, 0xff, 0xee, 0, 0, 1], random: Some(true) }));
-        assert_eq!((heard.receiver.as_str(), heard.rssi.get()), ("r1", -60.0));
+        assert_eq!((heard.receiver.as_str(), heard.rssi), ("r1", Rssi::new(-60.0).unwrap()));
         assert_eq!(found[1].as_ref().unwrap().0.to_string(), "2026-01-01T00:00:01.500Z");
         assert_eq!(found.len(), 2);
     }
@@ -170,7 +170,7 @@ fn fragments_that_stay_alone_are_counted_and_not_joined_to_later_ones() {
         (5_001, &fragment(2, 1, "0416aafe300416")),
         (5_002, &fragment(1, 1, "0416")),
     ]);
-    let mut replay = read("file", Cursor::new(bytes), receiver()).unwrap();
+    let mut replay = read("file", Cursor::new(bytes), Some(receiver())).unwrap();
     let found: Vec<_> = replay.by_ref().collect();
     let whole = [(full_uuid(0xfeaa), vec![0x30])];
     assert_eq!(found.iter().map(data).collect::<Vec<_>>(), [&whole, &whole]);
@@ -183,7 +183,7 @@ fn fragments_without_end_take_bounded_memory() {
     let one: Vec<_> = (0..100).map(|ms| (ms, &*endless)).collect();
     let others: Vec<_> = (0..100).map(|from| fragment(1, from, "00")).collect();
     let many: Vec<_> = others.iter().map(|event| (200, &**event)).collect();
-    let mut replay = read("file", Cursor::new(capture(&[one, many].concat())), receiver()).unwrap();
+    let mut replay = read("file", Cursor::new(capture(&[one, many].concat())), Some(receiver())).unwrap();
     assert_eq!(replay.by_ref().count(), 0);
     // Each 9th of the endless ones overflows; the other set keeps all but one a packet.
     assert!(replay.counts().incomplete >= 100, "{:?}", replay.counts());
@@ -191,7 +191,8 @@ fn fragments_without_end_take_bounded_memory() {
 
 #[test]
 fn advertisements_without_rssi_are_counted() {
-    let mut replay = read("file", Cursor::new(capture(&[(0, "02 01 00 01 010000eeffc0 00 7f")])), receiver()).unwrap();
+    let mut replay =
+        read("file", Cursor::new(capture(&[(0, "02 01 00 01 010000eeffc0 00 7f")])), Some(receiver())).unwrap();
     assert!(replay.next().is_none());
     assert_eq!(replay.counts().without_rssi, 1);
 }

@@ -189,14 +189,15 @@ fn write(
 
 /// A line of a sightings file. Everything in it is made of letters, digits and signs that JSON need not escape.
 fn sighting_line(heard: &Advertisement) -> String {
+    use std::fmt::Write;
     let mut line = format!("{{\"time\":\"{}\",\"receiver\":\"{}\"", heard.time, heard.receiver);
     if let Some(address) = heard.address {
-        line += &format!(",\"address\":\"{address}\"");
+        let _ = write!(line, ",\"address\":\"{address}\"");
         if let Some(random) = address.random {
             line += if random { ",\"address_type\":\"random\"" } else { ",\"address_type\":\"public\"" };
         }
     }
-    line += &format!(",\"rssi\":{}", heard.rssi);
+    let _ = write!(line, ",\"rssi\":{}", heard.rssi);
     let object = |name: &str, entries: Vec<String>| {
         if entries.is_empty() { String::new() } else { format!(",\"{name}\":{{{}}}", entries.join(",")) }
     };
@@ -270,7 +271,7 @@ mod tests {
         let config = SimulationConfig {
             seed,
             duration: Some(Duration::from_secs(20)),
-            shoppers: Some(12),
+            shoppers: Some(24),
             strangers: 2,
             truth_interval: Some(Duration::from_millis(500)),
             ..SimulationConfig::default()

@@ -149,7 +149,7 @@ fn every_visit_is_closed_at_the_end() {
 fn a_signal_ends_an_endless_demo_with_its_table() {
     let endless = Args { duration: None, quiet: true, shoppers: 8, ..args(1, 0, "10") };
     let began = Instant::now();
-    let (text, events) = play(&endless, tokio::time::sleep(Duration::from_millis(800)));
+    let (text, events) = play(&endless, async { tokio::time::sleep(Duration::from_millis(800)).await });
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(events.iter().any(|event| event.reason == Some(Reason::Stopped)));
     assert!(text.trim_start().starts_with("zone "), "{text}");

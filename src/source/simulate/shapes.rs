@@ -69,11 +69,7 @@ pub(super) fn inset_corners(ring: &Ring, inset: f64) -> Vec<Point> {
             // The bisector; where the corner is straight, the normal of its edge.
             let (mut dx, mut dy) = (ax + bx, ay + by);
             let length = dx.hypot(dy);
-            if length < 1e-6 {
-                (dx, dy) = (-ay, ax)
-            } else {
-                (dx, dy) = (dx / length, dy / length)
-            }
+            (dx, dy) = if length < 1e-6 { (-ay, ax) } else { (dx / length, dy / length) };
             [1.0, -1.0].map(|side| Point { x: corner.x + side * inset * dx, y: corner.y + side * inset * dy })
         })
         .filter(|&p| ring_holds(ring, p))

@@ -10,14 +10,14 @@ fn store() -> Registry {
     load_bundled_site(&STORE).unwrap().0
 }
 
-fn minutes(minutes: u64) -> Option<Duration> {
-    Some(Duration::from_secs(60 * minutes))
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
 }
 
 fn truthful(seed: u64) -> SimulationConfig {
     SimulationConfig {
         seed,
-        duration: minutes(5),
+        duration: Some(minutes(5)),
         truth_interval: Some(Duration::from_millis(500)),
         ..SimulationConfig::default()
     }
@@ -29,7 +29,7 @@ fn steps(config: SimulationConfig) -> Vec<Step> {
 
 #[test]
 fn the_same_seed_gives_the_same_steps_and_another_seed_others() {
-    let config = |seed| SimulationConfig { strangers: 5, duration: minutes(1), ..truthful(seed) };
+    let config = |seed| SimulationConfig { strangers: 5, duration: Some(minutes(1)), ..truthful(seed) };
     let first = steps(config(7));
     assert!(first.len() > 10_000, "{}", first.len());
     assert!(first == steps(config(7)));
@@ -59,7 +59,7 @@ fn one_more_shopper_does_not_change_the_others() {
 fn shoppers_stay_within_the_outline_and_walk_at_a_walking_pace() {
     let registry = store();
     let mut last: BTreeMap<DeviceId, (Timestamp, TruePosition)> = BTreeMap::new();
-    for step in steps(SimulationConfig { duration: minutes(8), ..truthful(5) }) {
+    for step in steps(SimulationConfig { duration: Some(minutes(8)), ..truthful(5) }) {
         let What::Position(here) = step.what else { continue };
         let level = registry.site().levels.iter().find(|level| level.ordinal == here.level).unwrap();
         assert!(shapes::ring_holds(level.outline.as_ref().unwrap(), here.point), "{here:?}");
@@ -157,7 +157,9 @@ fn mean_rssi_follows_the_law_and_the_share_of_lost_packets_is_right() {
 fn who_is_away_is_silent() {
     let registry = store();
     let mut last_seen: BTreeMap<String, Timestamp> = BTreeMap::new();
-    for step in steps(SimulationConfig { company: false, shoppers: Some(12), duration: minutes(12), ..truthful(6) }) {
+    for step in
+        steps(SimulationConfig { company: false, shoppers: Some(12), duration: Some(minutes(12)), ..truthful(6) })
+    {
         match step.what {
             What::Position(here) => {
                 last_seen.insert(here.device.to_string(), step.time);
@@ -179,7 +181,7 @@ fn a_receiver_that_is_out_hears_nothing_and_says_so() {
     let (from, to) = (Duration::from_secs(10), Duration::from_secs(30));
     let config = SimulationConfig {
         outages: vec![Outage { receiver: receiver.clone(), from, to }],
-        duration: minutes(1),
+        duration: Some(minutes(1)),
         ..SimulationConfig::default()
     };
     let plain = steps(SimulationConfig { outages: Vec::new(), ..config.clone() });
@@ -202,7 +204,7 @@ fn a_receiver_that_is_out_hears_nothing_and_says_so() {
 #[test]
 fn the_cast_is_everyone_and_strangers_are_nobody_registered() {
     let registry = store();
-    let config = SimulationConfig { strangers: 9, duration: minutes(2), ..SimulationConfig::default() };
+    let config = SimulationConfig { strangers: 9, duration: Some(minutes(2)), ..SimulationConfig::default() };
     let simulation = Simulation::new(&registry, config).unwrap();
     let cast = Cast { shoppers: 40, without_consent: 5, staff: 2, assets: 1, fixed: 4, strangers: 9 };
     assert_eq!(simulation.cast(), cast);
@@ -234,24 +236,7 @@ fn what_cannot_be_simulated_is_refused_with_its_reason() {
 }
 
 fn identity(registry: &Registry, packet: &Advertisement) -> Option<Identity> {
-    registry.beacons().iter().map(|beacon| beacon.identity).find(|identity| match identity {
-        Identity::Mac(bytes) => packet.address.is_some_and(|address| address.bytes == *bytes),
-        _ => {
-            let sent = frames::data(identity, -59.0);
-            let same = |ours: Option<&Vec<u8>>, theirs: Option<&Vec<u8>>| match (ours, theirs) {
-                // All but the power.
-                (Some(a), Some(b)) => a.len() == b.len() && a[2..22.min(a.len() - 1)] == b[2..22.min(b.len() - 1)],
-                _ => false,
-            };
-            same(
-                sent.manufacturer_data.first().map(|(_, bytes)| bytes),
-                packet.data.manufacturer_data.first().map(|(_, bytes)| bytes),
-            ) || same(
-                sent.service_data.first().map(|(_, bytes)| bytes),
-                packet.data.service_data.first().map(|(_, bytes)| bytes),
-            )
-        }
-    })
+    registry.resolve(packet).map(|beacon| registry.beacons()[beacon.get()].identity)
 }
 
 fn device_of(registry: &Registry, packet: &Advertisement) -> String {

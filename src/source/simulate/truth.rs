@@ -1,6 +1,6 @@
 //! The truth beside what is heard: where tracked devices are, and when they cross the borders of zones.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::{DeviceId, LevelOrdinal, Point, Timestamp, ZoneId};
@@ -70,12 +70,19 @@ struct Border {
     high: Point,
 }
 
+#[derive(Debug)]
+struct Watched {
+    emitter: usize,
+    device: DeviceId,
+    /// For each border, whether the device is inside.
+    inside: Vec<bool>,
+}
+
 /// Watches tracked devices.
 #[derive(Debug)]
 pub(super) struct Tracker {
     borders: Vec<Border>,
-    /// Emitter, device, and for each border whether the device is inside.
-    watched: Vec<(usize, DeviceId, Vec<bool>)>,
+    watched: Vec<Watched>,
     /// Looks between two true positions.
     looks: u64,
 }
@@ -91,13 +98,12 @@ impl Tracker {
             })
             .collect();
         // A device with two beacons is watched once.
-        let mut watched: Vec<(usize, DeviceId, Vec<bool>)> = Vec::new();
+        let mut watched: Vec<Watched> = Vec::new();
+        let mut seen = BTreeSet::new();
         if interval.is_some() {
             for (at, emitter) in emitters.iter().enumerate() {
-                if let Some(device) =
-                    emitter.device.as_ref().filter(|id| watched.iter().all(|(_, seen, _)| seen != *id))
-                {
-                    watched.push((at, device.clone(), vec![false; borders.len()]));
+                if let Some(device) = emitter.device.clone().filter(|device| seen.insert(device.clone())) {
+                    watched.push(Watched { emitter: at, device, inside: vec![false; borders.len()] });
                 }
             }
         }
@@ -115,7 +121,7 @@ impl Tracker {
         emitters: &mut [Emitter],
         out: &mut VecDeque<Step>,
     ) {
-        for (emitter, device, inside) in &mut self.watched {
+        for Watched { emitter, device, inside } in &mut self.watched {
             let here = match emitters[*emitter].walker.at(seconds) {
                 Whereabouts::Here { place, .. } => Some((place.point, places.floors[place.floor].ordinal)),
                 Whereabouts::Away { .. } => None,
@@ -141,7 +147,7 @@ impl Tracker {
     }
 
     pub fn finish(&mut self, time: Timestamp, out: &mut VecDeque<Step>) {
-        for (_, device, _) in &self.watched {
+        for Watched { device, .. } in &self.watched {
             for border in &self.borders {
                 let crossing = Crossing { device: device.clone(), zone: border.zone.clone(), kind: CrossingKind::End };
                 out.push_back(Step { time, what: What::Crossing(crossing) });

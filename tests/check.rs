@@ -664,3 +664,33 @@ fn deep_nesting_is_refused() {
         assert!(checked.faults[0].len() < 500, "{:?}", checked.faults);
     }
 }
+
+/// The blocks of a document that `<!-- file: NAME -->` stands before.
+fn examples(document: &str) -> Vec<(String, String)> {
+    document
+        .split("<!-- file: ")
+        .skip(1)
+        .map(|part| {
+            let (name, rest) = part.split_once(" -->").unwrap();
+            let block = rest.split_once("```").unwrap().1.split_once('\n').unwrap().1.split_once("```").unwrap().0;
+            (name.to_owned(), block.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_examples_in_the_documentation_are_without_fault() {
+    let tree = Tree::new();
+    let site = examples(include_str!("../docs/site-directory.md"));
+    let gateway = examples(include_str!("../docs/gateway-toml.md"));
+    assert_eq!((site.len(), gateway.len()), (4, 1));
+    site.iter().for_each(|(name, text)| tree.write(&format!("site/{name}"), text));
+    gateway.iter().for_each(|(name, text)| tree.write(name, text));
+    std::fs::rename(tree.path("password"), tree.path("mqtt-password")).unwrap();
+    let checked = tree.check(&[]);
+    assert_eq!(checked.faults, Vec::<String>::new());
+    assert_eq!(
+        checked.stdout,
+        "ok: site \"paris-12\" (Paris 12): 2 levels, 3 receivers, 2 zones, 3 beacons, 2 devices\n"
+    );
+}

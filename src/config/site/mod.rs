@@ -22,6 +22,10 @@ use super::diagnostic::{Diagnostic, Faults, FileReport, Severity, conclude};
 use crate::model::ReceiverId;
 use crate::registry::Registry;
 
+/// The files, in the order in which their faults are reported.
+pub(super) const FILES: [&str; 6] =
+    ["site.toml", "zones.geojson", "beacons.csv", "devices.csv", NOT_YET[0], NOT_YET[1]];
+
 /// Files that a later version reads; ignored, with a warning.
 const NOT_YET: [&str; 2] = ["triggers.toml", "calibration.json"];
 

@@ -23,7 +23,7 @@ fn play(args: &Args, stop: impl Future<Output = ()>) -> (String, Vec<Event>) {
     let registry = Arc::new(demo_registry().unwrap());
     let simulation = Simulation::new(&registry, config(args)).unwrap();
     let (mut out, mut events) = (Vec::new(), Vec::new());
-    let mut publish = |output: &Output| {
+    let mut publish = |output: &Output, _at| {
         if let Output::Event(event) = output {
             events.push(event.clone());
         }

@@ -43,7 +43,7 @@ fn mutated_files_load_or_are_reported_and_never_panic() {
         for _ in 0..random.random_range(1..4) {
             let at = random.random_range(0..bytes.len());
             let end = (at + random.random_range(1..20)).min(bytes.len());
-            match random.random_range(0..6) {
+            match random.random_range(0..10) {
                 0 => bytes[at] = random.random_range(0..=255),
                 1 if end - at < bytes.len() => drop(bytes.drain(at..end)),
                 2 => {
@@ -51,7 +51,14 @@ fn mutated_files_load_or_are_reported_and_never_panic() {
                     bytes.splice(at..at, piece);
                 }
                 3 => bytes.truncate(at.max(1)),
-                4 => drop(bytes.splice(at..end, TOKENS[random.random_range(0..TOKENS.len())].bytes())),
+                // A digit for a digit, a letter for a letter: what still parses, and reaches the checks behind.
+                4..=7 => {
+                    if let Some(at) = (at..bytes.len()).find(|&at| bytes[at].is_ascii_alphanumeric()) {
+                        let first = if bytes[at].is_ascii_digit() { b'0' } else { b'a' };
+                        bytes[at] = first + random.random_range(0..10);
+                    }
+                }
+                8 => drop(bytes.splice(at..end, TOKENS[random.random_range(0..TOKENS.len())].bytes())),
                 _ => drop(bytes.splice(at..at, TOKENS[random.random_range(0..TOKENS.len())].bytes())),
             }
         }
@@ -66,7 +73,9 @@ fn mutated_files_load_or_are_reported_and_never_panic() {
         }
         tree.write(names[file], originals[file]);
     }
+    // Both ways out were taken often, or the mutations are too coarse or too fine to try much.
     assert!(loaded > 100 && refused > 1_000, "{loaded} loaded, {refused} refused");
+    println!("{loaded} loaded, {refused} refused");
 }
 
 #[test]

@@ -15,8 +15,17 @@ import sys
 LOSS_TO_1_M = 41
 
 # Differences that are meant, and why.
+OVERLAP = (
+    "the source's test wants any beacon; the expected values overlap: they take the last byte of id1 for the first of id2, "
+    "and so all that follows stands one byte too early"
+)
 EXPLAINED = {
     ("altbeacon-2", "manufacturer_reserved"): "the byte is not in the AD structure; the source reads the padding behind it",
+    ("altbeacon-6", "id"): OVERLAP,
+    ("altbeacon-6", "measured_power"): OVERLAP,
+    ("altbeacon-6", "manufacturer_reserved"): OVERLAP,
+    ("advlib-advble-advdatatypes-INPUT_DATA_16BIT_SERVICE", "frames"):
+        "the source tests only the container; its service data is a whole Eddystone-URL frame",
 }
 
 # Members of the sources that are no part of the frame's format: what a library makes of it, other AD structures.
@@ -60,14 +69,15 @@ def wanted_frame(vector):
 
 
 def line_of(vector):
-    """The vector as a line for `decode`; None where it is no advertising data (a header, a GATT value, an address)."""
+    """The vector as a line for `decode`; None where it is no advertising data (a header, a GATT value,
+    an address) or its company is not known."""
     for name in ("adv_hex", "ad_payload_hex"):
         if name in vector:
             return {"adv": vector[name]}
-    if isinstance(vector.get("manufacturer_data"), dict):
-        data = vector["manufacturer_data"]
+    data = vector.get("manufacturer_data")
+    if data is not None and data["company_id"] is not None:
         return {"manufacturer_data": {f"{data['company_id']:04x}": data["hex"]}}
-    if isinstance(vector.get("service_data"), dict):
+    if vector.get("service_data") is not None:
         return {"service_data": {vector["service_data"]["uuid"]: vector["service_data"]["hex"]}}
     return None
 
@@ -100,8 +110,12 @@ def main():
             # Formats that are not ours must not be taken for one of ours.
             other += 1
             if answer["frames"]:
-                unexplained += 1
-                print(f"difference {source} {vector['id']}: not a format of ours, but gave {answer['frames']}")
+                reason = EXPLAINED.get((vector["id"], "frames"))
+                unexplained += reason is None
+                print(
+                    f"difference {source} {vector['id']}: not a format of ours, but gave {answer['frames']}: "
+                    f"{reason or 'UNEXPLAINED'}"
+                )
             continue
         total[source] = total.get(source, 0) + 1
         frame = answer["frames"][0] if len(answer["frames"]) == 1 else {}
@@ -117,7 +131,7 @@ def main():
             )
 
     skipped = len(vectors) - len(cases)
-    print(f"{other} vectors of other formats gave no frame of ours; {skipped} are no advertising data")
+    print(f"{other} vectors are of other formats; {skipped} are no advertising data")
     for source, count in total.items():
         verdict = "met" if agreed[source] == count else "missed"
         print(f"vectors/{source} measured={agreed[source]} goal={count} {verdict}")

@@ -27,7 +27,7 @@ pub enum ControlError {
     #[error("{0} took longer than 5 s")]
     TimedOut(&'static str),
     /// The service refused.
-    #[error("{call}: {source}")]
+    #[error("{call}: {}", words(source))]
     Refused {
         /// What was asked for.
         call: &'static str,
@@ -143,6 +143,12 @@ impl Control {
         *manager = Some(connected.clone());
         Ok(connected)
     }
+}
+
+/// Some refusals of `bluetoothd` have a name, but no words.
+fn words(error: &btleplug::Error) -> String {
+    let words = error.to_string();
+    if words.is_empty() { format!("{error:?}") } else { words }
 }
 
 /// `hci0` of `hci0 (usb:v1D6Bp0246d0542)`.

@@ -8,7 +8,7 @@ use crate::advert::AdvertisingData;
 /// Devices remembered for one radio.
 ///
 /// A busy shop has some hundred phones around it, each with a new random address every 15 minutes: this is more than
-/// an hour of them. An entry takes about 200 bytes.
+/// an hour of them. An entry takes about 200 bytes, and at most 2 KB where extended advertising is used to the full.
 pub const CAPACITY: usize = 4096;
 
 /// The last words of the devices that were heard lately, in bounded memory.

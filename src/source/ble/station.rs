@@ -20,18 +20,21 @@ pub struct Station {
     pub watchdog: Watchdog,
     /// Where it says so.
     pub sink: Sink,
-    told: bool,
+    told: Option<ReceiverState>,
 }
 
 impl Station {
     /// Nothing is known yet.
     pub fn new(config: AdapterConfig, sink: &Sink, now: Instant) -> Self {
-        Self { config, watchdog: Watchdog::new(now), sink: sink.clone(), told: false }
+        Self { config, watchdog: Watchdog::new(now), sink: sink.clone(), told: None }
     }
 
     /// Hands over what was heard; where it may be too old to be told from what is now, only counts it.
     pub fn hear(&mut self, heard: Advertisement, stale: bool, now: Instant) {
-        self.watchdog.heard(now);
+        if self.watchdog.heard(now) {
+            tracing::warn!(receiver = %self.config.receiver, "the scan had stalled; a fresh start brought it back");
+            self.recovery();
+        }
         if stale {
             self.count(|counters| {
                 counters.advertisements.fetch_add(1, Ordering::Relaxed);
@@ -45,11 +48,12 @@ impl Station {
     /// The action that is due, where there is one.
     pub fn act(&mut self, now: Instant) -> Option<Action> {
         let action = self.watchdog.poll_action(now)?;
-        if action != Action::Cycle && self.told {
-            tracing::info!(receiver = %self.config.receiver, ?action, "bringing the radio back");
-            self.count(|counters| {
-                counters.recoveries.fetch_add(1, Ordering::Relaxed);
-            });
+        let receiver = &self.config.receiver;
+        if self.watchdog.is_up() {
+            tracing::debug!(%receiver, ?action, "starting the scan afresh");
+        } else if self.told.is_some() {
+            tracing::info!(%receiver, ?action, "bringing the radio back");
+            self.recovery();
         }
         Some(action)
     }
@@ -57,13 +61,14 @@ impl Station {
     /// Says how the receiver is, where that has changed.
     pub async fn report(&mut self, now: Instant) {
         if let Some((state, words)) = self.watchdog.poll_state(now) {
-            self.told = true;
-            let receiver = &self.config.receiver;
+            let (receiver, was) = (&self.config.receiver, self.told.replace(state));
+            let why = words.as_deref().unwrap_or_default();
             match state {
                 ReceiverState::Up => tracing::info!(%receiver, "the radio is scanning"),
-                ReceiverState::Down => {
-                    tracing::warn!(%receiver, "the radio does not hear: {}", words.as_deref().unwrap_or_default());
+                ReceiverState::Down if was == Some(state) => {
+                    tracing::info!(%receiver, "the radio still does not hear: {why}")
                 }
+                ReceiverState::Down => tracing::warn!(%receiver, "the radio does not hear: {why}"),
             }
             self.sink.receiver(wall_clock(), receiver, state, words).await;
         }
@@ -78,6 +83,12 @@ impl Station {
     /// Says whether the system keeps the controller from filtering repeated advertisements.
     pub fn unfiltered(&self, unfiltered: bool) {
         self.count(|counters| counters.unfiltered.store(unfiltered, Ordering::Relaxed));
+    }
+
+    fn recovery(&self) {
+        self.count(|counters| {
+            counters.recoveries.fetch_add(1, Ordering::Relaxed);
+        });
     }
 
     fn count(&self, change: impl Fn(&ReceiverCounters)) {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::engine::ReceiverState;
 
 /// How often the watchdog is to be asked, at least.
-pub const TICK: Duration = Duration::from_millis(250);
+pub const TICK: Duration = Duration::from_millis(100);
 
 /// Silence after which the scan is started afresh for the first time. Beacons send once a second or more often.
 pub const SILENCE: Duration = Duration::from_secs(10);
@@ -194,12 +194,15 @@ impl Watchdog {
         self.ended(now, Duration::ZERO);
     }
 
-    /// An advertisement was heard.
-    pub fn heard(&mut self, now: Instant) {
+    /// An advertisement was heard. True where this comes so soon after a silent scan was started afresh that the scan
+    /// had probably stalled.
+    pub fn heard(&mut self, now: Instant) -> bool {
+        let stalled = self.silences > 0 && now.duration_since(self.scan_started) < SETTLE && !self.cycling;
         self.heard = true;
         self.sign_of_life = now;
         self.silences = 0;
         self.prove(now);
+        stalled
     }
 
     /// Whether the scan is to be cycled.
@@ -295,6 +298,11 @@ impl Watchdog {
 
     fn is_discovering(&self) -> bool {
         matches!(&self.adapter, Some(Ok(adapter)) if adapter.discovering)
+    }
+
+    /// Whether the receiver is up, as far as was said.
+    pub fn is_up(&self) -> bool {
+        !self.told_down()
     }
 
     fn told_down(&self) -> bool {

@@ -248,6 +248,16 @@ fn a_quiet_shop_stays_up_while_its_scan_is_started_afresh_at_growing_intervals()
 }
 
 #[test]
+fn a_scan_that_hears_again_as_soon_as_it_is_started_afresh_had_stalled() {
+    let mut line = Line::up();
+    assert!(!line.dog.heard(line.now), "it has just been started");
+    line.at(10.0).does(Restart).at(10.1).done(Ok(())).at(10.5);
+    assert!(line.dog.heard(line.now));
+    line.at(20.5).does(Restart).at(20.6).done(Ok(())).at(27.0);
+    assert!(!line.dog.heard(line.now), "somebody came into a quiet shop");
+}
+
+#[test]
 fn a_silent_radio_whose_scan_cannot_be_started_afresh_is_down() {
     let mut line = Line::up();
     line.at(10.0).does(Restart).says_nothing().at(10.5).done(Err("busy"));

@@ -181,3 +181,62 @@ fn properties() -> HashMap<&'static str, Variant<'static>> {
 fn unknown(header: &Header<'_>) -> zbus::Result<Message> {
     Message::error(header, "org.freedesktop.DBus.Error.UnknownMethod").build(&("no such method here"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(path: &str, interface: &str, member: &str) -> (Called, Message) {
+        let call = Message::method_call(path, member).interface(interface).sender(":1.7").build(&()).unwrap();
+        let (called, answer) = answer(&call).unwrap();
+        (called, answer.unwrap())
+    }
+
+    #[test]
+    fn bluetoothd_finds_one_monitor_for_each_adapter() {
+        let (_, answer) = call("/io/beaconfence/hci1", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects");
+        let body = answer.body();
+        let objects: HashMap<ObjectPath<'_>, HashMap<&str, HashMap<&str, Variant<'_>>>> = body.deserialize().unwrap();
+        let monitor = &objects[&ObjectPath::try_from("/io/beaconfence/hci1/monitor").unwrap()][MONITOR];
+        assert_eq!(monitor["Type"], Variant::from("or_patterns"));
+        assert_eq!(monitor["Patterns"].value_signature().to_string(), "a(yyay)");
+    }
+
+    #[test]
+    fn the_monitor_of_each_adapter_is_told_apart() {
+        let (called, _) = call("/io/beaconfence/hci1/monitor", MONITOR, "Activate");
+        assert_eq!(called, Called::Activated("hci1".into()));
+        let (called, _) = call("/io/beaconfence/hci0/monitor", MONITOR, "Release");
+        assert_eq!(called, Called::Released("hci0".into()));
+    }
+
+    #[test]
+    fn what_we_do_not_offer_is_refused() {
+        for path in ["/", "/io/beaconfence/hci0/monitor/x", "/io/beaconfence/hci0"] {
+            let (called, answer) = call(path, MONITOR, "Activate");
+            assert_eq!((called, answer.message_type()), (Called::Other, Type::Error), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_counts_once_it_is_repeated_and_is_tried_again_later() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut monitor = Monitor::new(start);
+        assert!(monitor.due(start));
+        monitor.asked(start);
+        assert!(!monitor.due(at(1)));
+        monitor.refused(start);
+        assert!(!monitor.is_refused(), "an adapter that has just appeared may not offer it yet");
+        assert!(monitor.due(at(1)));
+        monitor.asked(at(1));
+        monitor.tick(at(5));
+        assert!(monitor.is_refused(), "registered, and not activated within 3 s");
+        assert!(!monitor.due(at(7)) && monitor.due(at(8)));
+        monitor.asked(at(8));
+        monitor.activated();
+        assert!(monitor.is_active() && !monitor.is_refused());
+        monitor.released(at(9));
+        assert!(!monitor.is_active() && monitor.due(at(9)));
+    }
+}

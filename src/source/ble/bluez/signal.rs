@@ -202,3 +202,7 @@ fn address(text: &str, separator: char) -> Option<[u8; 6]> {
     }
     parts.next().is_none().then_some(bytes)
 }
+
+#[cfg(test)]
+#[path = "signal_tests.rs"]
+mod tests;

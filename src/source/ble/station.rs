@@ -66,7 +66,7 @@ impl Station {
             match state {
                 ReceiverState::Up => tracing::info!(%receiver, "the radio is scanning"),
                 ReceiverState::Down if was == Some(state) => {
-                    tracing::info!(%receiver, "the radio still does not hear: {why}")
+                    tracing::info!(%receiver, "the radio still does not hear: {why}");
                 }
                 ReceiverState::Down => tracing::warn!(%receiver, "the radio does not hear: {why}"),
             }

@@ -25,8 +25,7 @@ pub(super) struct Args {
     /// Go on until stopped (Ctrl-C), also when the broker is away for a while
     #[arg(short, long)]
     follow: bool,
-    /// The broker, as mqtt://HOST[:PORT] or, with TLS, mqtts://HOST[:PORT]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = "The broker, as mqtt://HOST[:PORT] or, with TLS, mqtts://HOST[:PORT]")]
     broker: url::Url,
     /// Only the events of this site
     #[arg(long, value_name = "ID")]
@@ -34,8 +33,7 @@ pub(super) struct Args {
     /// The topic prefix of the gateways
     #[arg(long, value_name = "PREFIX", default_value = "beaconfence/v1")]
     prefix: String,
-    /// Print the very `CloudEvents`, one a line
-    #[arg(long)]
+    #[arg(long, help = "Print the very CloudEvents, one a line")]
     json: bool,
     /// End after this many events
     #[arg(long, value_name = "N")]
@@ -162,26 +160,21 @@ fn line(payload: &[u8], json: bool) -> Option<String> {
         return Some(if text.contains(['\n', '\r']) { event.to_string() } else { text.to_owned() });
     }
     let text = |path: &str| event.pointer(path).and_then(Value::as_str).map(printable);
-    let mut line = format!(
-        "{}  {:<7}  {} ({})  {}",
+    let mut parts = vec![
         text("/time").unwrap_or_else(|| "-".to_owned()),
-        printable(kind.rsplit('.').next().unwrap_or(kind)),
-        text("/data/zone/name")?,
-        text("/data/zone/id")?,
+        format!("{:<7}", printable(kind.rsplit('.').next().unwrap_or(kind))),
+        format!("{} ({})", text("/data/zone/name")?, text("/data/zone/id")?),
         text("/subject")?,
-    );
-    if let Some(reason) = text("/data/reason") {
-        line.push_str(&format!("  {reason}"));
-    }
-    if let Some(seconds) = event.pointer("/data/duration_s").and_then(Value::as_f64) {
-        line.push_str(&format!("  after {seconds} s"));
-    }
+    ];
+    parts.extend(text("/data/reason"));
+    let seconds = event.pointer("/data/duration_s").and_then(Value::as_f64);
+    parts.extend(seconds.map(|seconds| format!("after {seconds} s")));
     for flag in ["initial", "held"] {
         if event.pointer(&format!("/data/{flag}")).and_then(Value::as_bool) == Some(true) {
-            line.push_str(&format!("  {flag}"));
+            parts.push(flag.to_owned());
         }
     }
-    Some(line)
+    Some(parts.join("  "))
 }
 
 /// Without what a terminal would take for a command.

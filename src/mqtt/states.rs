@@ -23,7 +23,7 @@ struct State {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct States {
-    states: BTreeMap<String, State>,
+    by_topic: BTreeMap<String, State>,
     listed: VecDeque<String>,
     bytes: usize,
     under_way: usize,
@@ -35,7 +35,7 @@ impl States {
     pub(super) fn set(&mut self, message: Message) -> bool {
         self.version += 1;
         let size = message.topic.len() + message.payload.len();
-        if let Some(state) = self.states.get_mut(&message.topic) {
+        if let Some(state) = self.by_topic.get_mut(&message.topic) {
             if state.message == message {
                 return true;
             }
@@ -49,13 +49,13 @@ impl States {
             }
             return true;
         }
-        if self.states.len() >= MAX_TOPICS || self.bytes + size > MAX_BYTES {
+        if self.by_topic.len() >= MAX_TOPICS || self.bytes + size > MAX_BYTES {
             return false;
         }
         self.bytes += size;
         let topic = message.topic.clone();
         self.listed.push_back(topic.clone());
-        self.states
+        self.by_topic
             .insert(topic, State { message, version: self.version, listed: true, under_way: false, refused: false });
         true
     }
@@ -63,7 +63,7 @@ impl States {
     /// The next value to publish, with its version; it is under way until [`Self::settled`].
     pub(super) fn next(&mut self) -> Option<(Message, u64)> {
         while let Some(topic) = self.listed.pop_front() {
-            let Some(state) = self.states.get_mut(&topic) else { continue };
+            let Some(state) = self.by_topic.get_mut(&topic) else { continue };
             state.listed = false;
             state.under_way = true;
             self.under_way += 1;
@@ -74,7 +74,7 @@ impl States {
 
     /// The broker has answered to that version: a newer value follows now, a cleared one is forgotten.
     pub(super) fn settled(&mut self, topic: &str, version: u64) {
-        let Some(state) = self.states.get_mut(topic) else { return };
+        let Some(state) = self.by_topic.get_mut(topic) else { return };
         if std::mem::take(&mut state.under_way) {
             self.under_way -= 1;
         }
@@ -84,13 +84,13 @@ impl States {
             }
         } else if state.message.payload.is_empty() {
             self.bytes -= topic.len();
-            self.states.remove(topic);
+            self.by_topic.remove(topic);
         }
     }
 
     /// The broker does not want that version: it is left alone until there is another value.
     pub(super) fn refused(&mut self, topic: &str, version: u64) {
-        if let Some(state) = self.states.get_mut(topic)
+        if let Some(state) = self.by_topic.get_mut(topic)
             && state.version == version
         {
             state.refused = true;
@@ -102,7 +102,7 @@ impl States {
     pub(super) fn again(&mut self) {
         self.under_way = 0;
         self.listed.clear();
-        for (topic, state) in &mut self.states {
+        for (topic, state) in &mut self.by_topic {
             state.listed = !state.refused;
             state.under_way = false;
             if state.listed {
@@ -118,7 +118,7 @@ impl States {
 
     /// Topics held.
     pub(super) fn len(&self) -> usize {
-        self.states.len()
+        self.by_topic.len()
     }
 }
 

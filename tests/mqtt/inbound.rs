@@ -1,0 +1,75 @@
+//! Position reports.
+
+use std::collections::BTreeMap;
+
+use beaconfence::config::MqttVersion;
+use beaconfence::mqtt::Inbound;
+
+use crate::faults::cutting_proxy;
+use crate::helpers::{BOTH, settings};
+use crate::mqtt_support::mosquitto::{LIMIT, Mosquitto, call, config, eventually};
+use crate::mqtt_support::{context, instant};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn position_reports_come_in_and_what_is_none_is_counted() {
+    for version in BOTH {
+        let broker = Mosquitto::open();
+        let (inbound, mut reports) = Inbound::start(settings(&broker.config(version)), &context().site);
+        eventually("the subscription", || inbound.status().connected.then_some(()));
+        let topic = "beaconfence/v1/store-1/positions/d1";
+        let good = r#"{"time":"2026-01-01T10:00:00.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}"#;
+        broker.publish(topic, "nonsense", &[]);
+        broker.publish(topic, r#"{"time":"2026-01-01T10:00:00.000Z"}"#, &[]);
+        broker.publish("beaconfence/v1/store-1/positions/-", good, &[]);
+        let large = broker.dir.path().join("large");
+        std::fs::write(&large, " ".repeat(70_000)).unwrap();
+        let port = broker.port.to_string();
+        call(
+            "mosquitto_pub",
+            "mosquitto-clients",
+            &["-h", broker.host, "-p", &port, "-q", "1", "-t", topic, "-f", &large.display().to_string()],
+        );
+        broker.publish(topic, r#"{"_type":"location","tst":1767261600,"lat":48.5,"lon":2.5,"acc":15}"#, &[]);
+        broker.publish(topic, good, &["-q", "0"]);
+        for _ in 0..2 {
+            let report = tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap();
+            assert_eq!(report.report.device.as_str(), "d1");
+            assert_eq!(report.report.time, instant("2026-01-01T10:00:00.000Z"));
+            report.token.acknowledge();
+        }
+        let status = inbound.status();
+        let refused = [("device_id", 1), ("missing_field", 1), ("not_json", 1), ("too_large", 1)];
+        assert_eq!(status.refused, BTreeMap::from(refused), "{status:?}");
+        assert_eq!((status.reports, status.shed), (2, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_was_not_acknowledged_comes_again_after_a_lost_connection() {
+    let broker = Mosquitto::open();
+    // The first connection is cut after the report; the subscriber goes on where it was.
+    let proxy = cutting_proxy(format!("{}:{}", broker.host, broker.port).parse().unwrap(), 1).await;
+    let (inbound, mut reports) =
+        Inbound::start(settings(&config(&format!("mqtt://{proxy}"), MqttVersion::V5)), &context().site);
+    eventually("the subscription", || inbound.status().connected.then_some(()));
+    let topic = "beaconfence/v1/store-1/positions/d1";
+    let report = |second: u32| {
+        format!(r#"{{"time":"2026-01-01T10:00:{second:02}.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}}"#)
+    };
+    broker.publish(topic, &report(0), &[]);
+    let first = tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap();
+    // With these the 200 bytes that the proxy lets through are used up.
+    broker.publish(topic, &report(1), &[]);
+    broker.publish(topic, &report(2), &[]);
+    let mut times = Vec::new();
+    while times.len() < 3 {
+        let report = tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap();
+        if !times.contains(&report.report.time) {
+            times.push(report.report.time);
+        }
+        report.token.acknowledge();
+    }
+    assert!(times.contains(&first.report.time), "{times:?}");
+    first.token.acknowledge();
+    drop(inbound);
+}

@@ -1,0 +1,13 @@
+//! The MQTT side against a real Mosquitto.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../mqtt_support/mod.rs"]
+mod mqtt_support;
+
+mod command;
+mod faults;
+mod helpers;
+mod inbound;
+mod publishing;
+mod tls;

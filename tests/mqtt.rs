@@ -110,8 +110,7 @@ async fn states_are_retained_and_published_again_by_every_connection() {
         publisher.state(online());
         let door = "door".parse().unwrap();
         for inside in 0..100 {
-            publisher
-                .state(wire::occupancy(&context(), &door, inside, instant("2026-01-01T10:00:00.000Z")).unwrap());
+            publisher.state(wire::occupancy(&context(), &door, inside, instant("2026-01-01T10:00:00.000Z")).unwrap());
         }
         wait(&publisher, "the states", |status| status.connected && status.states_pending == 0);
         // Nothing is kept on disk: after this the broker knows nothing.
@@ -173,10 +172,8 @@ async fn an_orderly_stop_publishes_what_is_left_and_says_offline_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_and_order_is_kept_when_the_broker_restarts_again_and_again() {
     for version in BOTH {
-        let mut broker = Mosquitto::with(
-            "127.0.0.1",
-            "allow_anonymous true\npersistence true\npersistence_location {dir}/\n",
-        );
+        let mut broker =
+            Mosquitto::with("127.0.0.1", "allow_anonymous true\npersistence true\npersistence_location {dir}/\n");
         let subscriber = Subscriber::start(broker.host, broker.port, EVENTS, &["-c", "-i", "backend"]);
         let publisher = publisher(&broker.config(version));
         let mut sequence = 0;

@@ -3,6 +3,7 @@
 mod drive;
 mod lines;
 mod pace;
+mod publish;
 pub mod store;
 
 use std::io::{IsTerminal, Write};
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::engine::{Engine, Output};
-use crate::model::parse_duration;
+use crate::model::{Timestamp, parse_duration};
+use crate::mqtt::broker::EmbeddedBroker;
 use crate::registry::Registry;
 use crate::source::simulate::{Cast, Simulation, SimulationConfig};
 
@@ -22,6 +24,7 @@ use super::site_files::load;
 use drive::Drive;
 use lines::{Layout, Tally};
 use pace::Speed;
+use publish::Outlet;
 
 /// Strangers' phones for each shopper.
 const STRANGERS_EACH: f64 = 0.3;
@@ -60,13 +63,21 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let simulation = Simulation::new(&registry, config(&args))?;
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
-        let broker = SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)));
-        eprint!("{}", header(&registry, simulation.cast(), args.seed, broker));
         let stop = stop_signal()?;
+        let broker = EmbeddedBroker::start(SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)))).await?;
+        eprint!("{}", header(&registry, simulation.cast(), args.seed, broker.address()));
         let show = Show { args: &args, registry: &registry, colour };
-        show.play(simulation, &mut std::io::stdout(), &mut |_| {}, stop).await
-    })?;
-    Ok(ExitCode::SUCCESS)
+        let outlet = Outlet::start(&broker, &registry, show.epoch(), show.start())?;
+        let played =
+            show.play(simulation, &mut std::io::stdout(), &mut |now, output| outlet.publish(now, output), stop).await;
+        let left = outlet.stop().await?;
+        broker.stop().await;
+        played?;
+        if left > 0 {
+            anyhow::bail!("{left} events did not reach the embedded broker");
+        }
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// The registry of the example store.
@@ -138,19 +149,29 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
-    /// Plays until the simulation or `stop` ends; events go to `out` as lines and every output to `publish`.
+    /// Plays until the simulation or `stop` ends; events go to `out` as lines, and every output to `publish`.
     async fn play(
         &self,
         simulation: Simulation,
         out: &mut impl Write,
-        publish: &mut impl FnMut(&Output),
+        publish: &mut impl FnMut(Timestamp, &Output) -> anyhow::Result<()>,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let start = SimulationConfig::default().start;
+        let start = self.start();
         let mut drive = Drive::new(simulation, Engine::new(Arc::clone(self.registry), &self.epoch()), start);
         let layout = Layout::new(self.registry, start, self.colour);
         let mut tally = Tally::default();
-        let mut text = String::new();
+        let mut take = |now: Timestamp, output: Output| -> anyhow::Result<()> {
+            publish(now, &output)?;
+            if let Output::Event(event) = &output {
+                tally.add(event);
+                if !self.args.quiet {
+                    writeln!(out, "{}", layout.event(event))?;
+                    out.flush()?;
+                }
+            }
+            Ok(())
+        };
         let began = Instant::now();
         let mut steps = 0_u32;
         tokio::pin!(stop);
@@ -165,12 +186,10 @@ impl Show<'_> {
                     () = tokio::time::sleep(wait.unwrap_or_default()) => {}
                 }
             }
-            drive.step(&mut |output| self.take(&output, &layout, &mut tally, &mut text, publish));
-            flush(&mut text, out)?;
+            drive.step(&mut take)?;
         }
         let end = self.args.duration.filter(|_| !stopped).map(|duration| start + duration);
-        drive.stop(end, &mut |output| self.take(&output, &layout, &mut tally, &mut text, publish));
-        flush(&mut text, out)?;
+        drive.stop(end, &mut take)?;
         writeln!(out, "\n{}", tally.table(self.registry, drive.elapsed(), drive.counters()).trim_end())?;
         out.flush()?;
         Ok(())
@@ -181,32 +200,10 @@ impl Show<'_> {
         format!("demo-{}", self.args.seed)
     }
 
-    fn take(
-        &self,
-        output: &Output,
-        layout: &Layout,
-        tally: &mut Tally,
-        text: &mut String,
-        publish: &mut impl FnMut(&Output),
-    ) {
-        if let Output::Event(event) = output {
-            tally.add(event);
-            if !self.args.quiet {
-                text.push_str(&layout.event(event));
-                text.push('\n');
-            }
-        }
-        publish(output);
+    /// Simulated time begins on a day of its own.
+    fn start(&self) -> Timestamp {
+        config(self.args).start
     }
-}
-
-fn flush(text: &mut String, out: &mut impl Write) -> anyhow::Result<()> {
-    if !text.is_empty() {
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
-        text.clear();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::advert::Advertisement;
 use crate::model::{Timestamp, format_duration, parse_duration};
 use crate::source::simulate::{Outage, Simulation, SimulationConfig, What};
 
-use super::site_files::load_directory;
+use super::faults::site_or_faults;
 
 const SIGHTINGS: &str = "sightings.jsonl";
 const SIGHTINGS_GZ: &str = "sightings.jsonl.gz";
@@ -82,7 +82,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let registry = load_directory(&args.site).with_context(|| format!("site {}", args.site.display()))?;
+    let Some(registry) = site_or_faults(&args.site) else { return Ok(ExitCode::FAILURE) };
     let (out, gzip) = (args.out.clone(), args.gzip);
     prepare(&out, args.force)?;
     let config = config(args);

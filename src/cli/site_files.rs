@@ -1,6 +1,6 @@
-//! A plain reader of site directories, for `demo` and `simulate`, until the loader of `config` takes over.
+//! Reads the site that is within the program. Directories are read by [`crate::config::load_site`], which explains faults;
+//! here there are none: a test compares the two.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -24,25 +24,6 @@ pub struct SiteFiles<'a> {
     pub beacons: (&'a str, &'a str),
     /// `devices.csv`.
     pub devices: (&'a str, &'a str),
-}
-
-/// Reads a site directory.
-///
-/// # Errors
-/// Where a file cannot be read or understood; the message names it.
-pub fn load_directory(directory: &Path) -> anyhow::Result<Registry> {
-    let read = |name: &str| {
-        let path = directory.join(name);
-        std::fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))
-    };
-    let [site, zones, beacons, devices] =
-        [read("site.toml")?, read("zones.geojson")?, read("beacons.csv")?, read("devices.csv")?];
-    load(&SiteFiles {
-        site: ("site.toml", &site),
-        zones: ("zones.geojson", &zones),
-        beacons: ("beacons.csv", &beacons),
-        devices: ("devices.csv", &devices),
-    })
 }
 
 /// Reads a site from its texts.

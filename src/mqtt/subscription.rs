@@ -100,8 +100,10 @@ async fn run(settings: Settings, filter: String, keep: Keep, tell: mpsc::Sender<
         for (at, endpoint) in settings.endpoints.iter().enumerate() {
             connection += 1;
             let began = Instant::now();
-            let asked = if keep == Keep::Nothing || settings.version == MqttVersion::V3 { Session::Clean } else { session };
-            let link = Link { settings: &settings, endpoint, filter: &filter, tell: &tell, answer: &answer, connection };
+            let asked =
+                if keep == Keep::Nothing || settings.version == MqttVersion::V3 { Session::Clean } else { session };
+            let link =
+                Link { settings: &settings, endpoint, filter: &filter, tell: &tell, answer: &answer, connection };
             let (made, failure) = link.run(asked, &mut answers).await;
             if tell.send(Notice::Lost(endpoint.clone(), failure)).await.is_err() {
                 return;

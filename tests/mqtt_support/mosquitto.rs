@@ -64,10 +64,8 @@ impl Mosquitto {
         let port = free_port();
         let text = dir.path().display().to_string();
         // Started by root it would become another user, who cannot read the directory.
-        let config = format!(
-            "user root\nlistener {port} {host}\nmax_queued_messages 0\n{}",
-            settings.replace("{dir}", &text)
-        );
+        let config =
+            format!("user root\nlistener {port} {host}\nmax_queued_messages 0\n{}", settings.replace("{dir}", &text));
         std::fs::write(dir.path().join("mosquitto.conf"), config).unwrap();
         let mut broker = Self { dir, host, port, child: None };
         broker.start();

@@ -29,9 +29,12 @@ impl Drive {
         Some(self.engine.next_deadline().map_or(step, |deadline| deadline.min(step)).max(self.now))
     }
 
-    /// Lets the next thing happen, and gives what follows from it to `out`, in order.
-    pub fn step(&mut self, out: &mut impl FnMut(Output)) {
-        let Some(time) = self.next_time() else { return };
+    /// Lets the next thing happen, and gives what follows from it to `out`, in order, each with the engine's time.
+    ///
+    /// # Errors
+    /// What `out` gives.
+    pub fn step(&mut self, out: &mut impl FnMut(Timestamp, Output) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let Some(time) = self.next_time() else { return Ok(()) };
         self.now = time;
         match self.simulation.next_if(|step| step.time <= time) {
             // The engine makes what is due before it takes the input in.
@@ -42,16 +45,23 @@ impl Drive {
             }
             None => self.engine.advance(time),
         }
-        self.drain(out);
+        self.drain(out)
     }
 
     /// Closes all visits, at `end` or where the drive has come to.
-    pub fn stop(&mut self, end: Option<Timestamp>, out: &mut impl FnMut(Output)) {
+    ///
+    /// # Errors
+    /// What `out` gives.
+    pub fn stop(
+        &mut self,
+        end: Option<Timestamp>,
+        out: &mut impl FnMut(Timestamp, Output) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         self.now = end.unwrap_or(self.now).max(self.now);
         self.engine.advance(self.now);
-        self.drain(out);
+        self.drain(out)?;
         self.engine.stop(self.now);
-        self.drain(out);
+        self.drain(out)
     }
 
     /// Simulated time since the start.
@@ -64,9 +74,10 @@ impl Drive {
         self.engine.counters()
     }
 
-    fn drain(&mut self, out: &mut impl FnMut(Output)) {
+    fn drain(&mut self, out: &mut impl FnMut(Timestamp, Output) -> anyhow::Result<()>) -> anyhow::Result<()> {
         while let Some(output) = self.engine.poll_output() {
-            out(output);
+            out(self.engine.now(), output)?;
         }
+        Ok(())
     }
 }

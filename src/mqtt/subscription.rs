@@ -153,8 +153,8 @@ impl Link<'_> {
                         made = true;
                         if session_present {
                             self.tell(Notice::Subscribed(self.endpoint.clone())).await;
-                        } else {
-                            client.subscribe(self.filter).await;
+                        } else if !client.subscribe(self.filter).await {
+                            break Failure::Configuration(format!("{} is no topic filter; look at the prefix", self.filter));
                         }
                     }
                     Some(Incoming::Subscribed(Ok(()))) => self.tell(Notice::Subscribed(self.endpoint.clone())).await,

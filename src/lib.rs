@@ -30,4 +30,6 @@ pub mod config;
 pub mod mqtt;
 pub mod source;
 
+pub mod gateway;
+
 pub mod cli;

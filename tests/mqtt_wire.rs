@@ -1,6 +1,8 @@
 //! What goes over the wire, byte for byte: a change of the contract shows up as a diff of `tests/golden/mqtt`. Set
 //! `BEACONFENCE_BLESS=1` to write the files anew.
 
+#![allow(clippy::unwrap_used)]
+
 mod mqtt_support;
 
 use std::time::Duration;

@@ -3,7 +3,6 @@
 mod drive;
 mod lines;
 mod pace;
-mod publish;
 pub mod store;
 
 use std::io::{IsTerminal, Write};
@@ -15,21 +14,26 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::engine::{Engine, Output};
-use crate::model::{Timestamp, parse_duration};
-use crate::mqtt::broker::EmbeddedBroker;
+use crate::model::{GatewayId, Timestamp, parse_duration};
 use crate::registry::Registry;
 use crate::source::simulate::{Cast, Simulation, SimulationConfig};
 
-use super::site_files::load;
+use crate::config::{MqttConfig, load_bundled_site};
+use crate::gateway::Outlet;
+use crate::mqtt::broker::EmbeddedBroker;
+use crate::mqtt::wire::{Context as WireContext, Status};
+use crate::mqtt::{Limits, Publisher, Settings};
+use super::stop::stop_signal;
 use drive::Drive;
 use lines::{Layout, Tally};
 use pace::Speed;
-use publish::Outlet;
 
 /// Strangers' phones for each shopper.
 const STRANGERS_EACH: f64 = 0.3;
 /// At full speed, how many steps are made before others get their turn.
 const STEPS_A_TURN: u32 = 2_000;
+/// How long the end may take to publish what is left.
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// Shows the main job with nothing else installed: embedded broker, simulated shoppers
 ///
@@ -62,22 +66,38 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let registry = Arc::new(demo_registry()?);
     let simulation = Simulation::new(&registry, config(&args))?;
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    super::log::start("warn");
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let stop = stop_signal()?;
-        let broker = EmbeddedBroker::start(SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)))).await?;
+        let wanted = SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)));
+        let broker = EmbeddedBroker::start(wanted).await?;
         eprint!("{}", header(&registry, simulation.cast(), args.seed, broker.address()));
         let show = Show { args: &args, registry: &registry, colour };
-        let outlet = Outlet::start(&broker, &registry, show.epoch(), show.start())?;
-        let played =
-            show.play(simulation, &mut std::io::stdout(), &mut |now, output| outlet.publish(now, output), stop).await;
-        let left = outlet.stop().await?;
+        let start = SimulationConfig::default().start;
+        let mut outlet = outlet(&registry, show.epoch(), &broker, start)?;
+        outlet.nobody(&registry, start);
+        let mut publish = |output: &Output, at| outlet.put(output.clone(), at);
+        let played = show.play(simulation, &mut std::io::stdout(), &mut publish, stop).await;
+        outlet.close(start, DRAIN).await;
         broker.stop().await;
-        played?;
-        if left > 0 {
-            anyhow::bail!("{left} events did not reach the embedded broker");
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+        played
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The way to the embedded broker.
+fn outlet(registry: &Registry, epoch: String, broker: &EmbeddedBroker, start: Timestamp) -> anyhow::Result<Outlet> {
+    let context = WireContext {
+        site: registry.site().id.clone(),
+        gateway: GatewayId::new("demo")?,
+        epoch,
+        frame: *registry.frame(),
+    };
+    let settings = Settings::new(&MqttConfig::new(vec![broker.url()?]), "beaconfence-demo".to_owned())?;
+    let will = Status::offline(start).message(&context)?;
+    let mut outlet = Outlet::new(context.clone(), Publisher::start(settings, will, Limits::default()), true);
+    outlet.state(Status::online(start).message(&context));
+    Ok(outlet)
 }
 
 /// The registry of the example store.
@@ -85,7 +105,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Never with the files that the program was built with: a test reads them.
 pub fn demo_registry() -> anyhow::Result<Registry> {
-    load(&store::STORE).context("the example store")
+    load_bundled_site(&store::STORE).map(|(registry, _)| registry).map_err(|faults| anyhow::anyhow!("{faults}"))
 }
 
 fn config(args: &Args) -> SimulationConfig {
@@ -126,21 +146,6 @@ fn header(registry: &Registry, cast: Cast, seed: u64, broker: SocketAddr) -> Str
     )
 }
 
-/// Ends when the program is told to stop: SIGINT or SIGTERM.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    Ok(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    })
-}
-
 /// A run of the demo.
 struct Show<'a> {
     args: &'a Args,
@@ -149,29 +154,19 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
-    /// Plays until the simulation or `stop` ends; events go to `out` as lines, and every output to `publish`.
+    /// Plays until the simulation or `stop` ends; events go to `out` as lines and every output to `publish`.
     async fn play(
         &self,
         simulation: Simulation,
         out: &mut impl Write,
-        publish: &mut impl FnMut(Timestamp, &Output) -> anyhow::Result<()>,
+        publish: &mut impl FnMut(&Output, Timestamp),
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let start = self.start();
+        let start = SimulationConfig::default().start;
         let mut drive = Drive::new(simulation, Engine::new(Arc::clone(self.registry), &self.epoch()), start);
         let layout = Layout::new(self.registry, start, self.colour);
         let mut tally = Tally::default();
-        let mut take = |now: Timestamp, output: Output| -> anyhow::Result<()> {
-            publish(now, &output)?;
-            if let Output::Event(event) = &output {
-                tally.add(event);
-                if !self.args.quiet {
-                    writeln!(out, "{}", layout.event(event))?;
-                    out.flush()?;
-                }
-            }
-            Ok(())
-        };
+        let mut text = String::new();
         let began = Instant::now();
         let mut steps = 0_u32;
         tokio::pin!(stop);
@@ -186,10 +181,12 @@ impl Show<'_> {
                     () = tokio::time::sleep(wait.unwrap_or_default()) => {}
                 }
             }
-            drive.step(&mut take)?;
+            drive.step(&mut |output, at| self.take(&output, at, &layout, &mut tally, &mut text, publish));
+            flush(&mut text, out)?;
         }
         let end = self.args.duration.filter(|_| !stopped).map(|duration| start + duration);
-        drive.stop(end, &mut take)?;
+        drive.stop(end, &mut |output, at| self.take(&output, at, &layout, &mut tally, &mut text, publish));
+        flush(&mut text, out)?;
         writeln!(out, "\n{}", tally.table(self.registry, drive.elapsed(), drive.counters()).trim_end())?;
         out.flush()?;
         Ok(())
@@ -200,10 +197,33 @@ impl Show<'_> {
         format!("demo-{}", self.args.seed)
     }
 
-    /// Simulated time begins on a day of its own.
-    fn start(&self) -> Timestamp {
-        config(self.args).start
+    fn take(
+        &self,
+        output: &Output,
+        at: Timestamp,
+        layout: &Layout,
+        tally: &mut Tally,
+        text: &mut String,
+        publish: &mut impl FnMut(&Output, Timestamp),
+    ) {
+        if let Output::Event(event) = output {
+            tally.add(event);
+            if !self.args.quiet {
+                text.push_str(&layout.event(event));
+                text.push('\n');
+            }
+        }
+        publish(output, at);
     }
+}
+
+fn flush(text: &mut String, out: &mut impl Write) -> anyhow::Result<()> {
+    if !text.is_empty() {
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        text.clear();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ mod faults;
 mod replay;
 mod run;
 mod simulate;
-pub mod site_files;
+mod stop;
+mod log;
 
 /// Hears Bluetooth LE beacons and publishes over MQTT who has come near what.
 #[derive(Debug, Parser)]

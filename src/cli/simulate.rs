@@ -260,12 +260,11 @@ fn create(out: &Path, name: &str) -> anyhow::Result<BufWriter<File>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::demo::store::STORE;
-    use crate::cli::site_files::load;
+    use crate::cli::demo::demo_registry;
     use crate::registry::Registry;
 
     fn registry() -> Registry {
-        load(&STORE).unwrap()
+        demo_registry().unwrap()
     }
 
     fn written(seed: u64) -> [String; 3] {

@@ -73,8 +73,11 @@ pub fn check(gateway: Option<&Path>, site_dir: Option<&Path>) -> Checked {
     let mut diagnostics = report.map(FileReport::finish).unwrap_or_default();
     let mut registry = None;
     if let Some((dir, loaded)) = site {
-        diagnostics.extend(loaded.diagnostics);
-        diagnostics.extend(loaded.registry.iter().flat_map(|registry| advice::advise(registry, dir)));
+        let mut of_site = loaded.diagnostics;
+        of_site.extend(loaded.registry.iter().flat_map(|registry| advice::advise(registry, dir)));
+        // Stable: within a file the lines are in order already.
+        of_site.sort_by_key(|diagnostic| site::FILES.iter().position(|name| diagnostic.file.ends_with(name)));
+        diagnostics.extend(of_site);
         registry = loaded.registry;
     }
     Checked { registry, diagnostics }

@@ -165,6 +165,8 @@ const MAX_LISTED: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct FileReport {
     file: PathBuf,
+    /// What the file holds, where it is not on disk but within the program.
+    bundled: Option<&'static str>,
     list: RefCell<Vec<Diagnostic>>,
     unlisted: Cell<[usize; 2]>,
     listed: Cell<[usize; 2]>,
@@ -172,11 +174,21 @@ pub(super) struct FileReport {
 
 impl FileReport {
     pub(super) fn new(file: PathBuf) -> Self {
-        Self { file, list: RefCell::default(), unlisted: Cell::default(), listed: Cell::default() }
+        Self { file, bundled: None, list: RefCell::default(), unlisted: Cell::default(), listed: Cell::default() }
+    }
+
+    /// The report of a file within the program.
+    pub(super) fn bundled(name: &str, text: &'static str) -> Self {
+        Self { bundled: Some(text), ..Self::new(name.into()) }
     }
 
     pub(super) fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// What the file holds, where it is within the program.
+    pub(super) fn text(&self) -> Option<&'static str> {
+        self.bundled
     }
 
     pub(super) fn has_errors(&self) -> bool {

@@ -69,6 +69,26 @@ pub struct MqttConfig {
     pub publish_positions: bool,
 }
 
+impl MqttConfig {
+    /// The defaults, with those brokers.
+    pub fn new(brokers: Vec<url::Url>) -> Self {
+        Self {
+            brokers,
+            version: MqttVersion::default(),
+            prefix: "beaconfence/v1".to_owned(),
+            client_id: None,
+            username: None,
+            password_file: None,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            keep_alive: Duration::from_secs(30),
+            status_interval: Duration::from_secs(30),
+            publish_positions: false,
+        }
+    }
+}
+
 /// Version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MqttVersion {

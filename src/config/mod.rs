@@ -17,4 +17,4 @@ pub use check::{Checked, check};
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion};
 pub use gateway_file::load_gateway;
-pub use site::load_site;
+pub use site::{BundledSite, load_bundled_site, load_site};

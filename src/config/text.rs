@@ -8,7 +8,7 @@ use super::diagnostic::FileReport;
 
 /// Reads a text file of at most `limit` bytes, without its byte order mark. Reports the one fault that stands in the way.
 pub(super) fn read(report: &FileReport, limit: u64, when_missing: &str) -> Option<String> {
-    let bytes = match read_bytes(report.file(), limit) {
+    let bytes = match report.text().map_or_else(|| read_bytes(report.file(), limit), |text| Ok(text.into())) {
         Ok(bytes) => bytes,
         Err(ReadError::Missing) => {
             report.error("the file is missing").help(when_missing);

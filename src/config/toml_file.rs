@@ -14,8 +14,10 @@ use super::text::{Lines, nearest, short};
 pub(super) struct Document<'t> {
     root: Spanned<DeTable<'t>>,
     lines: Lines,
-    /// Lines that are no TOML: what was recovered of them is not judged.
+    /// Lines that are no TOML: what was recovered of them counts as not there.
     broken_lines: BTreeSet<usize>,
+    /// Where a bracket, brace or comma is amiss: from there on keys may be anywhere, and none is judged.
+    scattered_from: Option<usize>,
 }
 
 impl<'t> Document<'t> {
@@ -23,14 +25,36 @@ impl<'t> Document<'t> {
     pub(super) fn parse(text: &'t str, report: &FileReport) -> Self {
         let lines = Lines::of(text);
         let (root, errors) = DeTable::parse_recoverable(text);
-        let mut broken_lines = BTreeSet::new();
+        let mut document = Self { root, lines, broken_lines: BTreeSet::new(), scattered_from: None };
         for error in errors {
-            let line = lines.line(error.span().map_or(0, |span| span.start));
-            if broken_lines.insert(line) {
-                report.error(error.message().replace('\n', ", ")).at(line).help("see the TOML syntax at toml.io");
+            let span = error.span().unwrap_or(0..0);
+            let mut line = document.lines.line(span.start);
+            if error.message().starts_with("duplicate key") {
+                let key = text.get(span).unwrap_or_default();
+                report.error(format!("\"{}\" is there twice", short(key))).at(line).help("remove one");
+                continue;
+            }
+            let scatters = ["unclosed", "comma", "inline table", "array", "recurs"];
+            let scatters = scatters.iter().any(|word| error.message().contains(word));
+            if scatters {
+                // A missing bracket shows where the next thing starts; the slip is where the last one ended.
+                line = document.lines.line(text.get(..span.start).unwrap_or_default().trim_end().len());
+            }
+            if document.broken_lines.insert(line) {
+                let help = if scatters {
+                    "look for a missing or surplus bracket, brace or comma"
+                } else {
+                    "see the TOML syntax at toml.io"
+                };
+                report.error(error.message().replace('\n', ", ")).at(line).help(help);
+            }
+            if scatters {
+                // What the parser says from here on is guessing.
+                document.scattered_from = Some(line);
+                break;
             }
         }
-        Self { root, lines, broken_lines }
+        document
     }
 
     /// The top table.
@@ -39,8 +63,13 @@ impl<'t> Document<'t> {
     }
 
     /// Whether keys may be missing because of a syntax error.
-    pub(super) fn is_broken(&self) -> bool {
+    fn is_broken(&self) -> bool {
         !self.broken_lines.is_empty()
+    }
+
+    /// Whether tables may be missing because of a syntax error.
+    pub(super) fn is_scattered(&self) -> bool {
+        self.scattered_from.is_some()
     }
 }
 
@@ -227,7 +256,8 @@ impl<'d, 't> Keys<'d, 't> {
 
     /// Reports a fault on that line.
     pub(super) fn fault(&self, line: usize, message: String, help: Option<String>) {
-        if self.document.broken_lines.contains(&line) {
+        let is_guess = self.document.scattered_from.is_some_and(|from| line >= from);
+        if is_guess || self.document.broken_lines.contains(&line) {
             return;
         }
         let entry = self.report.error(message).at(line).maybe_help(help);
@@ -250,7 +280,9 @@ impl<'d, 't> Keys<'d, 't> {
     }
 
     fn entry(&self, key: &str) -> Option<(&'d DeValue<'t>, usize)> {
-        self.table.get_key_value(key).map(|(key, value)| (value.get_ref(), self.document.lines.line(key.span().start)))
+        let (key, value) = self.table.get_key_value(key)?;
+        let line = self.document.lines.line(key.span().start);
+        (!self.document.broken_lines.contains(&line)).then_some((value.get_ref(), line))
     }
 }
 

@@ -217,12 +217,18 @@ impl Client {
         Some(notice.outcome())
     }
 
-    /// Asks for a subscription at `QoS` 1; a refusal comes as [`Incoming::Subscribed`].
-    pub(super) async fn subscribe(&self, filter: &str) {
-        // An error means that the connection is gone, which the driver tells.
+    /// Asks for a subscription at `QoS` 1; a refusal comes as [`Incoming::Subscribed`]. False where the filter is none.
+    pub(super) async fn subscribe(&self, filter: &str) -> bool {
+        // Other errors mean that the connection is gone, which the driver tells.
         match self {
-            Self::V3(client) => drop(client.subscribe(filter, v4::QoS::AtLeastOnce).await),
-            Self::V5(client) => drop(client.subscribe(filter, v5::QoS::AtLeastOnce).await),
+            Self::V3(client) => {
+                let asked = client.subscribe(filter, v4::QoS::AtLeastOnce).await;
+                !matches!(asked, Err(v4::ClientError::InvalidRequest(_)))
+            }
+            Self::V5(client) => {
+                let asked = client.subscribe(filter, v5::QoS::AtLeastOnce).await;
+                !matches!(asked, Err(v5::ClientError::InvalidRequest(_)))
+            }
         }
     }
 

@@ -133,15 +133,20 @@ impl Failure {
     pub(super) fn from_v3(error: v4::ConnectionError) -> Self {
         use v4::{ConnectReturnCode as Code, ConnectionError as Error, StateError as State};
         match error {
-            Error::Io(error) | Error::MqttState(State::Io(error)) => Self::from_io(error),
+            Error::Io(error)
+            | Error::MqttState(State::Io(error) | State::Deserialization(v4::mqttbytes::Error::Io(error))) => {
+                Self::from_io(error)
+            }
             Error::Tls(error) => Self::from_client_tls(error),
-            Error::NetworkTimeout | Error::FlushTimeout | Error::DisconnectTimeout => Self::TimedOut,
+            Error::NetworkTimeout
+            | Error::FlushTimeout
+            | Error::DisconnectTimeout
+            | Error::MqttState(State::AwaitPingResp) => Self::TimedOut,
             Error::ConnectionRefused(Code::BadUserNamePassword) => Self::BadCredentials,
             Error::ConnectionRefused(Code::NotAuthorized) => Self::NotAuthorised,
             Error::ConnectionRefused(Code::RefusedProtocolVersion) => Self::Version("3.1.1"),
             Error::ConnectionRefused(code) => Self::RefusedByBroker(words(&code)),
             Error::MqttState(State::ConnectionAborted) => Self::Closed,
-            Error::MqttState(State::AwaitPingResp) => Self::TimedOut,
             Error::RequestsDone => Self::Ended("as asked".to_owned()),
             other => Self::Protocol(other.to_string()),
         }
@@ -150,9 +155,12 @@ impl Failure {
     pub(super) fn from_v5(error: v5::ConnectionError) -> Self {
         use v5::{ConnectReturnCode as Code, ConnectionError as Error, StateError as State};
         match error {
-            Error::Io(error) | Error::MqttState(State::Io(error)) => Self::from_io(error),
+            Error::Io(error)
+            | Error::MqttState(State::Io(error) | State::Deserialization(v5::mqttbytes::Error::Io(error))) => {
+                Self::from_io(error)
+            }
             Error::Tls(error) => Self::from_client_tls(error),
-            Error::Timeout(_) | Error::DisconnectTimeout => Self::TimedOut,
+            Error::Timeout(_) | Error::DisconnectTimeout | Error::MqttState(State::AwaitPingResp) => Self::TimedOut,
             Error::ConnectionRefused(code) | Error::MqttState(State::ConnFail { reason: code }) => match code {
                 Code::BadUserNamePassword => Self::BadCredentials,
                 Code::NotAuthorized => Self::NotAuthorised,
@@ -163,7 +171,6 @@ impl Failure {
                 Self::Ended(reason_string.unwrap_or_else(|| words(&reason_code)))
             }
             Error::MqttState(State::ConnectionAborted) => Self::Closed,
-            Error::MqttState(State::AwaitPingResp) => Self::TimedOut,
             Error::RequestsDone => Self::Ended("as asked".to_owned()),
             other => Self::Protocol(other.to_string()),
         }

@@ -35,7 +35,7 @@ pub struct InboundStatus {
     pub connected: bool,
     /// Reports read since the start.
     pub reports: u64,
-    /// Reports dropped because the gateway was behind.
+    /// Of these, those dropped because the gateway was behind.
     pub shed: u64,
     /// Messages that are no reports, by kind.
     pub refused: BTreeMap<&'static str, u64>,
@@ -103,17 +103,20 @@ async fn run(
                 status.last_error = Some(format!("{broker}: {failure}"));
             }
             Notice::Message(Delivered { topic, payload, token, .. }) => match read(&topic, &payload) {
-                Ok(report) => match reports.try_send(Report { report, token }) {
-                    Ok(()) => lock(&status).reports += 1,
-                    Err(mpsc::error::TrySendError::Full(report)) => {
-                        report.token.acknowledge();
-                        lock(&status).shed += 1;
-                        if let Some(held_back) = sheds.pass(Instant::now()) {
-                            warn!(held_back, "behind: position reports are dropped");
+                Ok(report) => {
+                    lock(&status).reports += 1;
+                    match reports.try_send(Report { report, token }) {
+                        Ok(()) => {}
+                        Err(mpsc::error::TrySendError::Full(report)) => {
+                            report.token.acknowledge();
+                            lock(&status).shed += 1;
+                            if let Some(held_back) = sheds.pass(Instant::now()) {
+                                warn!(held_back, "behind: position reports are dropped");
+                            }
                         }
+                        Err(mpsc::error::TrySendError::Closed(_)) => break,
                     }
-                    Err(mpsc::error::TrySendError::Closed(_)) => break,
-                },
+                }
                 Err((kind, error)) => {
                     token.acknowledge();
                     *lock(&status).refused.entry(kind).or_default() += 1;

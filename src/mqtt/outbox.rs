@@ -289,7 +289,7 @@ impl Outbox {
         let found = self.entries.iter().find_map(|(key, entry)| {
             let lane = self.lanes.get(&entry.device)?;
             let first = lane.keys.front() == Some(key);
-            (!first || lane.state != LaneState::UnderWay).then(|| (*key, first))
+            (!first || lane.state != LaneState::UnderWay).then_some((*key, first))
         });
         let Some((key, first)) = found else { return false };
         let Some(entry) = self.take(key) else { return false };

@@ -1,5 +1,6 @@
 //! Where observations come from: radios, files, MQTT, simulation. The only folder that names btleplug.
 
+pub mod ble;
 mod btsnoop;
 mod hci;
 pub mod lines;
@@ -9,7 +10,7 @@ pub mod simulate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -28,6 +29,9 @@ pub struct ReceiverCounters {
     pub lag_ms: AtomicU64,
     /// How often the watchdog had to step in.
     pub recoveries: AtomicU64,
+    /// Whether the system keeps the controller from filtering repeated advertisements. Where it does not, the scan is
+    /// cycled, and a beacon is heard about once a second.
+    pub unfiltered: AtomicBool,
 }
 
 /// What a source gives to the gateway's loop.

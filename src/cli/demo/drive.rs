@@ -30,11 +30,8 @@ impl Drive {
     }
 
     /// Lets the next thing happen, and gives what follows from it to `out`, in order, each with the engine's time.
-    ///
-    /// # Errors
-    /// What `out` gives.
-    pub fn step(&mut self, out: &mut impl FnMut(Timestamp, Output) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let Some(time) = self.next_time() else { return Ok(()) };
+    pub fn step(&mut self, out: &mut impl FnMut(Output, Timestamp)) {
+        let Some(time) = self.next_time() else { return };
         self.now = time;
         match self.simulation.next_if(|step| step.time <= time) {
             // The engine makes what is due before it takes the input in.
@@ -45,23 +42,16 @@ impl Drive {
             }
             None => self.engine.advance(time),
         }
-        self.drain(out)
+        self.drain(out);
     }
 
     /// Closes all visits, at `end` or where the drive has come to.
-    ///
-    /// # Errors
-    /// What `out` gives.
-    pub fn stop(
-        &mut self,
-        end: Option<Timestamp>,
-        out: &mut impl FnMut(Timestamp, Output) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    pub fn stop(&mut self, end: Option<Timestamp>, out: &mut impl FnMut(Output, Timestamp)) {
         self.now = end.unwrap_or(self.now).max(self.now);
         self.engine.advance(self.now);
-        self.drain(out)?;
+        self.drain(out);
         self.engine.stop(self.now);
-        self.drain(out)
+        self.drain(out);
     }
 
     /// Simulated time since the start.
@@ -74,10 +64,9 @@ impl Drive {
         self.engine.counters()
     }
 
-    fn drain(&mut self, out: &mut impl FnMut(Timestamp, Output) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    fn drain(&mut self, out: &mut impl FnMut(Output, Timestamp)) {
         while let Some(output) = self.engine.poll_output() {
-            out(self.engine.now(), output)?;
+            out(output, self.engine.now());
         }
-        Ok(())
     }
 }

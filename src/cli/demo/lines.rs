@@ -164,8 +164,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::cli::demo::store::STORE;
-    use crate::cli::site_files::load;
     use crate::model::Probability;
 
     const START: Timestamp = Timestamp::from_millis(1_767_261_600_000);
@@ -194,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_aligned_line() {
-        let registry = load(&STORE).unwrap();
+        let registry = crate::cli::demo::demo_registry().unwrap();
         let layout = Layout::new(&registry, START, false);
         let entered =
             Event { confidence: Some(Probability::new(0.831).unwrap()), ..event(&registry, EventKind::Entered, 7_450) };
@@ -214,7 +212,7 @@ mod tests {
 
     #[test]
     fn colour_changes_nothing_but_colour() {
-        let registry = load(&STORE).unwrap();
+        let registry = crate::cli::demo::demo_registry().unwrap();
         let event = event(&registry, EventKind::Exited, 1_000);
         let coloured = Layout::new(&registry, START, true).event(&event);
         assert!(coloured.contains("\x1b[2m"));
@@ -224,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_table_sums_up_and_shows_who_was_still_there() {
-        let registry = load(&STORE).unwrap();
+        let registry = crate::cli::demo::demo_registry().unwrap();
         let mut tally = Tally::default();
         tally.add(&event(&registry, EventKind::Entered, 1));
         tally.add(&event(&registry, EventKind::Entered, 2));

@@ -83,7 +83,9 @@ pub(super) fn read<'t>(
         }
     }
     let Some((header_line, header)) = header else { return false };
-    let Some((columns, width)) = columns(report, header, header_line, required, optional) else { return false };
+    let Some(Header { columns, width, is_sound }) = columns(report, header, header_line, required, optional) else {
+        return false;
+    };
     for (line, text) in lines {
         let (fields, broken) = split(text);
         // Spreadsheets leave rows of nothing but separators.
@@ -94,6 +96,8 @@ pub(super) fn read<'t>(
         let row = Row { report, columns: &columns, fields, line, is_sound: broken.is_none() && count == width };
         if let Some(reason) = broken {
             report.error(reason).at(line).help("write \"…\" around the field, and \"\" for a quote in it");
+        } else if !is_sound {
+            // Where the header is at fault, the rows are not blamed for not matching it.
         } else if count < width {
             report
                 .error(format!("the row has {count} fields, the header {width}"))
@@ -110,14 +114,22 @@ pub(super) fn read<'t>(
     true
 }
 
-/// The place of each known column, and the number of all.
+struct Header {
+    /// The place of each known column.
+    columns: HashMap<&'static str, usize>,
+    /// The number of all columns.
+    width: usize,
+    /// Whether it is without fault.
+    is_sound: bool,
+}
+
 fn columns(
     report: &FileReport,
     header: &str,
     line: usize,
     required: &[&'static str],
     optional: &[&'static str],
-) -> Option<(HashMap<&'static str, usize>, usize)> {
+) -> Option<Header> {
     let (fields, broken) = split(header);
     if let Some(reason) = broken {
         report.error(reason).at(line);
@@ -134,11 +146,13 @@ fn columns(
     }
     let known: Vec<&'static str> = required.iter().chain(optional).copied().collect();
     let mut columns = HashMap::new();
+    let mut is_sound = true;
     let mut others = Vec::new();
     for (at, field) in fields.iter().enumerate() {
         let name = field.trim();
         match known.iter().find(|&&column| column == name) {
             Some(&column) if columns.contains_key(column) => {
+                is_sound = false;
                 report.error(format!("the column \"{column}\" is there twice")).at(line).help("remove one");
             }
             Some(&column) => {
@@ -155,6 +169,7 @@ fn columns(
         return None;
     }
     let mut missing: Vec<&str> = required.iter().copied().filter(|&column| !columns.contains_key(column)).collect();
+    is_sound &= others.is_empty() && missing.is_empty();
     for name in others {
         // A misspelt column is one fault, not an unknown and a missing one.
         let guess = missing.iter().position(|column| nearest(name, &[column]).starts_with("did you mean"));
@@ -167,7 +182,7 @@ fn columns(
     for column in missing {
         report.error(format!("the column \"{column}\" is missing")).at(line).help(format!("the header is {wanted}"));
     }
-    Some((columns, fields.len()))
+    Some(Header { columns, width: fields.len(), is_sound })
 }
 
 /// The fields of a line, and what is wrong with its quotes. Faulty lines are split as well as can be.

@@ -22,8 +22,17 @@ use super::diagnostic::{Diagnostic, Faults, FileReport, Severity, conclude};
 use crate::model::ReceiverId;
 use crate::registry::Registry;
 
+/// The files, in the order in which their faults are reported.
+pub(super) const FILES: [&str; 6] =
+    ["site.toml", "zones.geojson", "beacons.csv", "devices.csv", NOT_YET[0], NOT_YET[1]];
+
 /// Files that a later version reads; ignored, with a warning.
 const NOT_YET: [&str; 2] = ["triggers.toml", "calibration.json"];
+
+const SITE: &str = "site.toml";
+const ZONES: &str = "zones.geojson";
+const BEACONS: &str = "beacons.csv";
+const DEVICES: &str = "devices.csv";
 
 /// What could be read of a site directory.
 #[derive(Debug)]
@@ -60,15 +69,47 @@ pub(super) fn load(dir: &Path) -> Loaded {
         let fault = Diagnostic::error(dir, reason).help("name the directory that holds site.toml");
         return Loaded { registry: None, receivers: None, diagnostics: vec![fault] };
     }
-    let report = |name: &str| FileReport::new(dir.join(name));
+    load_from(dir, |name| FileReport::new(dir.join(name)))
+}
 
-    let site_report = report("site.toml");
+/// The files of a site directory that is part of the program.
+#[derive(Debug, Clone, Copy)]
+pub struct BundledSite {
+    /// `site.toml`.
+    pub site: &'static str,
+    /// `zones.geojson`.
+    pub zones: &'static str,
+    /// `beacons.csv`.
+    pub beacons: &'static str,
+    /// `devices.csv`.
+    pub devices: &'static str,
+}
+
+/// Reads a bundled site as [`load_site`] reads a directory.
+///
+/// # Errors
+/// As [`load_site`].
+pub fn load_bundled_site(files: &BundledSite) -> Result<(Registry, Vec<Diagnostic>), Faults> {
+    let loaded = load_from(Path::new("bundled site"), |name| {
+        let text = match name {
+            SITE => files.site,
+            ZONES => files.zones,
+            BEACONS => files.beacons,
+            _ => files.devices,
+        };
+        FileReport::bundled(name, text)
+    });
+    conclude(loaded.registry, loaded.diagnostics)
+}
+
+fn load_from(dir: &Path, report: impl Fn(&str) -> FileReport) -> Loaded {
+    let site_report = report(SITE);
     let site = site_file::load(&site_report);
-    let zones_report = report("zones.geojson");
+    let zones_report = report(ZONES);
     let zones = zones::load(&zones_report, &site.plan);
-    let devices_report = report("devices.csv");
+    let devices_report = report(DEVICES);
     let devices = devices::load(&devices_report);
-    let beacons_report = report("beacons.csv");
+    let beacons_report = report(BEACONS);
     let beacons = beacons::load(&beacons_report, &site.plan, &devices.ids);
 
     let mut diagnostics = Vec::new();

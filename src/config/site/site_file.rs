@@ -77,9 +77,9 @@ pub(super) fn load(report: &FileReport) -> SiteFile {
     let (levels, complete) = levels(&keys);
     let mut ordinals: Vec<LevelOrdinal> = levels.iter().map(|level| level.ordinal).collect();
     ordinals.sort_unstable();
-    let plan = Plan { frame, levels: (complete && !document.is_broken()).then_some(ordinals) };
+    let plan = Plan { frame, levels: (complete && !document.is_scattered()).then_some(ordinals) };
     let (receivers, receiver_ids) = receivers(&keys, &plan);
-    let receiver_ids = receiver_ids.filter(|_| !document.is_broken());
+    let receiver_ids = receiver_ids.filter(|_| !document.is_scattered());
 
     let site = match (id, time_zone, plan.frame) {
         (Some(id), Some(time_zone), Some(frame)) => {

@@ -273,6 +273,7 @@ impl<'t> Reader<'_, 't> {
         at: &'t RawValue,
         is_site: bool,
     ) -> Option<Shape> {
+        let at = geometry.unwrap_or(at);
         let geometry = geometry.filter(|geometry| !json::is_null(geometry));
         let mut fault = |value: &RawValue, message: String, help: Option<&str>| feature.fault(value, message, help);
         match (geometry, is_site) {
@@ -287,7 +288,7 @@ impl<'t> Reader<'_, 't> {
                 None
             }
             (None, false) => {
-                fault(at, "\"geometry\" is missing".to_owned(), Some(shape::HELP));
+                fault(at, "the zone has no geometry".to_owned(), Some(shape::HELP));
                 None
             }
             (Some(geometry), false) => self.shapes.read(&feature.record, self.source, geometry, radius, &mut fault),

@@ -120,7 +120,7 @@ pub(super) async fn run(
             Some((ticket, outcome)) = connection.under_way.next() => connection.settle_all(ticket, outcome),
             () = shared.work.notified(), if connection.connected_at.is_some() => {}
             () = sleep_until(due) => {}
-            Ok(()) = stop.changed(), if stopping.is_none() => stopping = stop.borrow_and_update().clone(),
+            Ok(()) = stop.changed(), if stopping.is_none() => stopping.clone_from(&stop.borrow_and_update()),
         }
     }
 }

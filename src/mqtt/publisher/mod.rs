@@ -72,6 +72,25 @@ pub struct PublisherStatus {
     pub last_refusal: Option<String>,
 }
 
+impl PublisherStatus {
+    /// The numbers, by the names that the gateway's status gives them.
+    pub fn counters(&self) -> [(&'static str, u64); 11] {
+        [
+            ("events_queued", self.queued),
+            ("events_queued_bytes", self.queued_bytes),
+            ("events_in_flight", self.in_flight),
+            ("events_acknowledged", self.acknowledged),
+            ("events_unheard", self.unheard),
+            ("events_refused", self.refused),
+            ("events_dropped", self.dropped),
+            ("events_parked", self.parked),
+            ("states_pending", self.states_pending),
+            ("states_refused", self.states_refused),
+            ("connects", self.connects),
+        ]
+    }
+}
+
 /// What the handle and the task share. Locked for a few map operations, never across a wait.
 #[derive(Debug)]
 struct Shared {

@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::cli::demo::store::STORE;
-use crate::cli::site_files::{SiteFiles, load};
+use crate::config::{BundledSite, load_bundled_site};
 use crate::model::{Point, ZoneId};
 use crate::registry::Identity;
 
 fn store() -> Registry {
-    load(&STORE).unwrap()
+    load_bundled_site(&STORE).unwrap().0
 }
 
 fn minutes(minutes: u64) -> Duration {
@@ -230,8 +230,8 @@ fn what_cannot_be_simulated_is_refused_with_its_reason() {
     assert!(refused(SimulationConfig { outages: vec![outage("nobody", 1, 2)], ..usual() }).contains("nobody"));
     let overlapping = vec![outage("ground-west", 1, 5), outage("ground-west", 4, 6)];
     assert!(refused(SimulationConfig { outages: overlapping, ..usual() }).contains("overlap"));
-    let empty = SiteFiles { zones: ("zones.geojson", "{\"features\":[]}"), ..STORE };
-    let no_zones = Simulation::new(&load(&empty).unwrap(), usual()).err();
+    let empty = BundledSite { zones: "{\"type\":\"FeatureCollection\",\"features\":[]}", ..STORE };
+    let no_zones = Simulation::new(&load_bundled_site(&empty).unwrap().0, usual()).err();
     assert_eq!(no_zones, Some(SimulationError::NoZones));
 }
 

@@ -533,3 +533,60 @@ fn the_events_command_ends_by_itself_and_on_a_signal_and_names_trouble() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("refuses connections"), "{output:?}");
 }
+
+/// Speaks just enough MQTT 3.1.1 to take messages, and ends the connection over those that hold "poison".
+async fn broker_that_dislikes_poison() -> SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok(kind) = stream.read_u8().await {
+                let (mut length, mut shift) = (0_usize, 0);
+                loop {
+                    let byte = stream.read_u8().await.unwrap();
+                    length |= usize::from(byte & 127) << shift;
+                    shift += 7;
+                    if byte < 128 {
+                        break;
+                    }
+                }
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).await.unwrap();
+                let answer = match kind >> 4 {
+                    1 => vec![0x20, 2, 0, 0],
+                    3 if body.windows(6).any(|part| part == b"poison") => break,
+                    3 => {
+                        let topic = usize::from(body[0]) << 8 | usize::from(body[1]);
+                        vec![0x40, 2, body[topic + 2], body[topic + 3]]
+                    }
+                    12 => vec![0xd0, 0],
+                    _ => break,
+                };
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_over_which_a_broker_ends_the_connection_is_found_and_parked() {
+    let address = broker_that_dislikes_poison().await;
+    let limits = Limits { tries: 2, first_retry: Duration::from_millis(50), ..Limits::default() };
+    let config = config(&format!("mqtt://{address}"), MqttVersion::V3);
+    let publisher = Publisher::start(settings(&config), offline(), limits);
+    publisher.state(online());
+    for sequence in 0..20 {
+        publish(&publisher, sequence, 5);
+    }
+    let device = device("d3");
+    let poison = wire::event(&context(), &entered(20, &device, &zone("poison"))).unwrap();
+    publisher.event(&device.id, poison);
+    for sequence in 21..40 {
+        publish(&publisher, sequence, 5);
+    }
+    let status = wait(&publisher, "the end", |status| status.queued == 0);
+    assert_eq!((status.acknowledged, status.parked, status.dropped), (39, 1, 0), "{status:?}");
+    assert!(status.last_refusal.unwrap().contains("the connection ended over it"));
+}

@@ -5,6 +5,7 @@
 //! are named, at what one says about the other, and at what is allowed but unwise.
 
 mod advice;
+mod broker;
 mod check;
 mod diagnostic;
 mod gateway;

@@ -5,7 +5,7 @@
 //! broker -> client -> Subscription -> wire -> engine inputs
 //! ```
 //!
-//! A [`client`] lives for one connection and is then thrown away: what is not acknowledged is in the [`outbox`], which
+//! A client lives for one connection and is then thrown away: what is not acknowledged is in the [`outbox`], which
 //! is the only truth. So fail-over between brokers, protocol versions and clean sessions need no code of their own.
 
 mod backoff;

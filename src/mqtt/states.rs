@@ -16,6 +16,8 @@ struct State {
     /// In the list of what is to be published.
     listed: bool,
     under_way: bool,
+    /// The broker does not want this value: the next one is tried.
+    refused: bool,
 }
 
 /// See the module.
@@ -40,6 +42,7 @@ impl States {
             self.bytes = self.bytes - state.message.topic.len() - state.message.payload.len() + size;
             state.message = message;
             state.version = self.version;
+            state.refused = false;
             if !state.listed && !state.under_way {
                 state.listed = true;
                 self.listed.push_back(state.message.topic.clone());
@@ -52,7 +55,8 @@ impl States {
         self.bytes += size;
         let topic = message.topic.clone();
         self.listed.push_back(topic.clone());
-        self.states.insert(topic, State { message, version: self.version, listed: true, under_way: false });
+        self.states
+            .insert(topic, State { message, version: self.version, listed: true, under_way: false, refused: false });
         true
     }
 
@@ -84,13 +88,26 @@ impl States {
         }
     }
 
+    /// The broker does not want that version: it is left alone until there is another value.
+    pub(super) fn refused(&mut self, topic: &str, version: u64) {
+        if let Some(state) = self.states.get_mut(topic)
+            && state.version == version
+        {
+            state.refused = true;
+        }
+        self.settled(topic, version);
+    }
+
     /// A new connection: everything is to be published again, in the order of the topics.
     pub(super) fn again(&mut self) {
         self.under_way = 0;
-        self.listed = self.states.keys().cloned().collect();
-        for state in self.states.values_mut() {
-            state.listed = true;
+        self.listed.clear();
+        for (topic, state) in &mut self.states {
+            state.listed = !state.refused;
             state.under_way = false;
+            if state.listed {
+                self.listed.push_back(topic.clone());
+            }
         }
     }
 
@@ -143,6 +160,18 @@ mod tests {
         states.settled("a", version);
         states.set(message("a", "1"));
         assert_eq!(states.pending(), 0);
+    }
+
+    #[test]
+    fn a_refused_value_is_left_alone_until_there_is_another() {
+        let mut states = States::default();
+        states.set(message("a", "1"));
+        let (_, version) = states.next().unwrap();
+        states.refused("a", version);
+        states.again();
+        assert_eq!(states.pending(), 0);
+        states.set(message("a", "2"));
+        assert_eq!(states.next().unwrap().0, message("a", "2"));
     }
 
     #[test]

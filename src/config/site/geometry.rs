@@ -304,6 +304,34 @@ mod tests {
     }
 
     #[test]
+    fn whatever_rings_pass_can_be_held_against_each_other() {
+        use rand::{RngExt, SeedableRng};
+        // On a coarse grid nearly everything touches, lines up or coincides.
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(8);
+        let mut random_ring = || {
+            let count = random.random_range(3..7);
+            let corners: Ring = (0..count)
+                .map(|_| Point { x: random.random_range(0..4).into(), y: random.random_range(0..4).into() })
+                .collect();
+            ring(&corners).ok()
+        };
+        let rings: Vec<Ring> = std::iter::repeat_with(&mut random_ring).flatten().take(120).collect();
+        let mut apart = 0;
+        for (first, second) in rings.iter().zip(rings.iter().skip(1)) {
+            let _ = check_parts(&[(first.clone(), vec![second.clone()])]);
+            let overlap = check_parts(&[(first.clone(), vec![]), (second.clone(), vec![])]);
+            // Sampled off the grid, where nothing is on a border.
+            let sampled = (0..40).flat_map(|x| (0..40).map(move |y| (x, y))).any(|(x, y)| {
+                let point = Point { x: f64::from(x) * 0.1 + 0.031, y: f64::from(y) * 0.1 + 0.057 };
+                distance_outside(first, point) == 0.0 && distance_outside(second, point) == 0.0
+            });
+            assert!(!sampled || overlap.is_some(), "{first:?} {second:?}");
+            apart += usize::from(overlap.is_none());
+        }
+        assert!(apart > 0);
+    }
+
+    #[test]
     fn the_far_side_of_the_earth_is_not_near() {
         let frame = Frame::new(LatLon { latitude: 48.0, longitude: 2.0 }, 0.0).unwrap();
         assert!(project(&frame, LatLon { latitude: -48.0, longitude: -178.0 }).is_none());

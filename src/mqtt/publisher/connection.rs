@@ -22,32 +22,66 @@ const PACKET_OVERHEAD: usize = 256;
 /// How long the last word and the farewell may take when the time to stop is used up already.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Connections in a row that ended with the same message as the first unanswered one, after which the broker is taken to
+/// end them over it. Random cuts do not hit the same message that often; a message that is wrongly taken for the culprit
+/// only waits, as a refused one does.
+const PROOF: u32 = 3;
+
 /// How a connection ended.
 pub(super) enum End {
     /// As asked.
     Stopped,
     /// It could not be made, or was lost.
-    Failed(Failure, Report),
-}
-
-/// What there was on a connection.
-pub(super) struct Report {
-    /// How long it lasted; none where it was never made.
-    pub(super) lasted: Option<Duration>,
-    /// Messages that the broker answered to.
-    pub(super) answers: u64,
-    /// Messages that it left unanswered.
-    pub(super) unanswered: usize,
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// How long it lasted; none where it was never made.
+        lasted: Option<Duration>,
+    },
 }
 
 /// What a message is to the books.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Ticket {
     Event(Key),
     State(String, u64),
     LastWord,
 }
 
-type Pending = Pin<Box<dyn Future<Output = (Ticket, Outcome)> + Send>>;
+/// The message over which a broker may end connections: some know no other way to refuse one (MQTT 3.1.1 has none). Brokers
+/// answer in order, so it is the first of those without an answer, unless answers were lost as well; because few messages
+/// are under way on a young connection, it comes first there soon.
+#[derive(Debug, Default)]
+pub(super) struct Suspect {
+    first: Option<Ticket>,
+    times: u32,
+    /// Found guilty before: no further proof is needed.
+    known: Option<Ticket>,
+}
+
+impl Suspect {
+    /// Which of the unanswered messages the connection ended over, as far as can be known.
+    fn among(&mut self, unanswered: &[(u64, Ticket)]) -> Option<usize> {
+        let (_, first) = unanswered.first()?;
+        let known = unanswered.iter().position(|(_, ticket)| self.known.as_ref() == Some(ticket));
+        if known.is_some() {
+            return known;
+        }
+        if self.first.as_ref() == Some(first) {
+            self.times += 1;
+        } else {
+            (self.first, self.times) = (Some(first.clone()), 1);
+        }
+        if self.times < PROOF {
+            return None;
+        }
+        self.known = self.first.take();
+        Some(0)
+    }
+}
+
+/// With the place of the message among those of the connection.
+type Pending = Pin<Box<dyn Future<Output = (u64, Ticket, Outcome)> + Send>>;
 
 /// Ends the driver with the connection.
 struct Driving(JoinHandle<()>);
@@ -63,11 +97,13 @@ struct Connection<'a> {
     settings: &'a Settings,
     /// None once the connection has ended: its queue would keep answers waiting that never come.
     client: Option<Client>,
-    window: usize,
     max_packet_size: Option<usize>,
     connected_at: Option<Instant>,
     under_way: FuturesUnordered<Pending>,
-    answers: u64,
+    /// How many messages may be under way: one at first, one more with every answer. So a connection that ends over a
+    /// message takes few others with it, and a good one has its whole window after a few round trips.
+    window: usize,
+    sent: u64,
 }
 
 /// Connects, publishes until the connection ends or a stop is asked for.
@@ -76,12 +112,12 @@ pub(super) async fn run(
     settings: &Settings,
     endpoint: &Endpoint,
     will: &Message,
-    window: usize,
+    suspect: &mut Suspect,
     stop: &mut watch::Receiver<Option<Stop>>,
 ) -> End {
     let (client, driver) = match client::open(settings, endpoint, Some(will), Session::Clean, false) {
         Ok(opened) => opened,
-        Err(failure) => return End::Failed(failure, Report { lasted: None, answers: 0, unanswered: 0 }),
+        Err(failure) => return End::Failed { failure, lasted: None },
     };
     let (tell, mut incoming) = mpsc::channel(16);
     let mut driving = Driving(tokio::spawn(driver.run(tell)));
@@ -89,11 +125,11 @@ pub(super) async fn run(
         shared,
         settings,
         client: Some(client),
-        window,
         max_packet_size: None,
         connected_at: None,
         under_way: FuturesUnordered::new(),
-        answers: 0,
+        window: 1,
+        sent: 0,
     };
     let mut stopping: Option<Stop> = stop.borrow_and_update().clone();
     loop {
@@ -112,12 +148,12 @@ pub(super) async fn run(
         tokio::select! {
             told = incoming.recv() => match told {
                 Some(Incoming::Connected { max_packet_size, .. }) => connection.begin(endpoint, max_packet_size),
-                Some(Incoming::Failed(failure)) => return connection.end(failure).await,
+                Some(Incoming::Failed(failure)) => return connection.end(failure, suspect).await,
                 Some(Incoming::Message(_) | Incoming::Subscribed(_)) => {}
                 // The driver says why it ends before it does, unless it panics.
-                None => return connection.end(Failure::Protocol("the MQTT client stopped".to_owned())).await,
+                None => return connection.end(Failure::Protocol("the MQTT client stopped".to_owned()), suspect).await,
             },
-            Some((ticket, outcome)) = connection.under_way.next() => connection.settle_all(ticket, outcome),
+            Some((_, ticket, outcome)) = connection.under_way.next() => connection.settle_all(ticket, outcome),
             () = shared.work.notified(), if connection.connected_at.is_some() => {}
             () = sleep_until(due) => {}
             Ok(()) = stop.changed(), if stopping.is_none() => stopping.clone_from(&stop.borrow_and_update()),
@@ -189,25 +225,26 @@ impl Connection<'_> {
             Ticket::Event(_) => (false, Some(now())),
             Ticket::State(..) | Ticket::LastWord => (true, None),
         };
-        let client = self.client.as_ref();
+        self.sent += 1;
+        let (place, client) = (self.sent, self.client.as_ref());
         match client.and_then(|c| c.publish(topic, message.payload, message.content_type, retain, sent_at)) {
-            Some(outcome) => self.under_way.push(Box::pin(outcome.map(|outcome| (ticket, outcome)))),
+            Some(outcome) => self.under_way.push(Box::pin(outcome.map(move |outcome| (place, ticket, outcome)))),
             // The client has room for the whole window, so this is a connection that has just ended: the driver tells.
-            None => self.under_way.push(Box::pin(future::ready((ticket, Outcome::Lost)))),
+            None => self.under_way.push(Box::pin(future::ready((place, ticket, Outcome::Lost)))),
         }
     }
 
     /// Settles this answer and all others that are there.
     fn settle_all(&mut self, ticket: Ticket, outcome: Outcome) {
         self.settle(ticket, outcome);
-        while let Some(Some((ticket, outcome))) = self.under_way.next().now_or_never() {
+        while let Some(Some((_, ticket, outcome))) = self.under_way.next().now_or_never() {
             self.settle(ticket, outcome);
         }
     }
 
     fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
         if outcome != Outcome::Lost {
-            self.answers += 1;
+            self.window = (self.window + 1).min(client::WINDOW);
         }
         let mut books = self.shared.books();
         if let Outcome::Refused(reason) = &outcome {
@@ -260,31 +297,31 @@ impl Connection<'_> {
     }
 
     /// The connection is gone: what is under way goes back to the outbox.
-    async fn end(mut self, failure: Failure) -> End {
+    async fn end(mut self, failure: Failure, suspect: &mut Suspect) -> End {
         // With the driver and the last client goes every answer that is still awaited.
         self.client = None;
         let mut unanswered = Vec::new();
-        while let Some((ticket, outcome)) = self.under_way.next().await {
+        while let Some((place, ticket, outcome)) = self.under_way.next().await {
             if outcome == Outcome::Lost {
-                unanswered.push(ticket);
+                unanswered.push((place, ticket));
             } else {
                 self.settle(ticket, outcome);
             }
         }
-        let report = Report {
-            lasted: self.connected_at.map(|at| at.elapsed()),
-            answers: self.answers,
-            unanswered: unanswered.len(),
-        };
-        let alone = self.window == 1 && unanswered.len() == 1;
-        for ticket in unanswered {
-            if alone && matches!(ticket, Ticket::Event(_)) {
+        unanswered.sort_unstable_by_key(|(place, _)| *place);
+        let guilty = suspect.among(&unanswered);
+        // Backwards, because each goes to the head of the queue.
+        for (at, (_, ticket)) in unanswered.into_iter().enumerate().rev() {
+            if guilty == Some(at) {
+                if let Ticket::State(topic, version) = &ticket {
+                    self.shared.books().states.refused(topic, *version);
+                }
                 self.settle(ticket, Outcome::Refused(format!("the connection ended over it: {failure}")));
             } else {
                 self.settle(ticket, Outcome::Lost);
             }
         }
-        End::Failed(failure, report)
+        End::Failed { failure, lasted: self.connected_at.map(|at| at.elapsed()) }
     }
 
     /// The last word, and an orderly end.
@@ -292,7 +329,7 @@ impl Connection<'_> {
         let until = stop.deadline.max(Instant::now() + FAREWELL);
         self.publish(Ticket::LastWord, stop.last_word.clone());
         let answers = async {
-            while let Some((ticket, outcome)) = self.under_way.next().await {
+            while let Some((_, ticket, outcome)) = self.under_way.next().await {
                 let last = matches!(ticket, Ticket::LastWord);
                 self.settle(ticket, outcome);
                 if last {

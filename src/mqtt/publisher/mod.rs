@@ -20,7 +20,7 @@ use super::outbox::{Limits, Outbox};
 use super::states::States;
 use super::wire::{ContentType, Message};
 use crate::model::DeviceId;
-use connection::End;
+use connection::{End, Suspect};
 
 /// Waits between attempts: from half a second, so that a restarted broker is found soon, to half a minute, so that an
 /// absent one is not bothered.
@@ -30,10 +30,6 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// A connection that lasted this long was a good one: the next loss begins with a short wait again. A shorter one may be a
 /// quarrel over the client id, or a broker that dislikes a message.
 const GOOD_CONNECTION: Duration = Duration::from_secs(10);
-
-/// Connections in a row that ended without one answer, after which messages go one at a time: then the one that the
-/// broker ends connections over is found, and counts as refused.
-const SUSPICIOUS: u32 = 3;
 
 /// How the publisher fares.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -223,18 +219,16 @@ async fn run(shared: Arc<Shared>, settings: Settings, will: Message, mut stop: w
     let mut failures = Throttle::default();
     let mut last_logged = None;
     let mut next_endpoint = 0;
-    // Connections in a row that ended without an answer to what was sent on them.
-    let mut barren = 0;
+    let mut suspect = Suspect::default();
     loop {
         let Some(endpoint) = settings.endpoints.get(next_endpoint) else {
             next_endpoint = 0;
             continue;
         };
-        let window = if barren >= SUSPICIOUS { 1 } else { super::client::WINDOW };
-        let ended = connection::run(&shared, &settings, endpoint, &will, window, &mut stop).await;
-        let (failure, report) = match ended {
+        let ended = connection::run(&shared, &settings, endpoint, &will, &mut suspect, &mut stop).await;
+        let (failure, lasted) = match ended {
             End::Stopped => return,
-            End::Failed(failure, report) => (failure, report),
+            End::Failed { failure, lasted } => (failure, lasted),
         };
         {
             let mut books = shared.books();
@@ -251,10 +245,9 @@ async fn run(shared: Arc<Shared>, settings: Settings, will: Message, mut stop: w
         }
         last_logged = Some(failure);
         let mut wait = true;
-        if let Some(lasted) = report.lasted {
+        if let Some(lasted) = lasted {
             // The first broker is the preferred one.
             next_endpoint = 0;
-            barren = if report.answers == 0 && report.unanswered > 0 { barren + 1 } else { 0 };
             if lasted >= GOOD_CONNECTION {
                 backoff.reset();
             }

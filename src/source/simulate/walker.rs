@@ -154,8 +154,8 @@ impl Walker {
         match std::mem::replace(&mut self.intent, Intent::Stay) {
             Intent::Arrive => {
                 self.here = self.places.entrance;
-                // A look around, a trolley.
-                let pause = self.rng.random_range(1.0..4.0);
+                // A trolley, a look at the offers.
+                let pause = self.rng.random_range(4.0..12.0);
                 self.stand(pause);
                 let count = self.rng.random_range(2..=5);
                 self.intent = Intent::Visit(self.choose_stops(count));

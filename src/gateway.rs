@@ -284,7 +284,7 @@ fn status(
     outlet: &Outlet,
     inbound: &Inbound,
 ) -> Status {
-    let mut status = Status::online(since);
+    let mut status = Status { at: now(), ..Status::online(since) };
     let taken = engine.counters();
     for (id, now) in receivers {
         let Some(counters) = sink.counters().get(id) else { continue };
@@ -302,10 +302,11 @@ fn status(
                 shed: counters.shed.load(Ordering::Relaxed),
                 lag_ms: counters.lag_ms.load(Ordering::Relaxed),
                 recoveries: counters.recoveries.load(Ordering::Relaxed),
+                unfiltered: counters.unfiltered.load(Ordering::Relaxed),
             },
         );
     }
-    let delivery = outlet.publisher().status();
+    status.counters.extend(outlet.publisher().status().counters().map(|(name, value)| (name.to_owned(), value)));
     let mut count = |name: &str, value: u64| status.counters.insert(name.to_owned(), value);
     count("sightings", taken.sightings);
     count("fixed_beacons", taken.fixed_beacons);
@@ -320,11 +321,6 @@ fn status(
     let inbound = inbound.status();
     count("reports_shed", inbound.shed);
     count("reports_refused", inbound.refused.values().sum());
-    count("events_queued", delivery.queued);
-    count("events_acknowledged", delivery.acknowledged);
-    count("events_unheard", delivery.unheard);
-    count("events_dropped", delivery.dropped);
-    count("events_parked", delivery.parked);
     count("unsaid", outlet.unsaid);
     status
 }

@@ -127,6 +127,7 @@ fn status_says_whether_the_gateway_and_its_receivers_are_there() {
             shed: 1,
             lag_ms: 3,
             recoveries: 0,
+            unfiltered: true,
         },
     );
     online.counters.insert("events".to_owned(), 2);

@@ -18,12 +18,12 @@ use crate::model::{GatewayId, Timestamp, parse_duration};
 use crate::registry::Registry;
 use crate::source::simulate::{Cast, Simulation, SimulationConfig};
 
+use super::stop::stop_signal;
 use crate::config::{MqttConfig, load_bundled_site};
 use crate::gateway::Outlet;
 use crate::mqtt::broker::EmbeddedBroker;
 use crate::mqtt::wire::{Context as WireContext, Status};
 use crate::mqtt::{Limits, Publisher, Settings};
-use super::stop::stop_signal;
 use drive::Drive;
 use lines::{Layout, Tally};
 use pace::Speed;
@@ -80,7 +80,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let played = show.play(simulation, &mut std::io::stdout(), &mut publish, stop).await;
         outlet.close(start, DRAIN).await;
         broker.stop().await;
-        played
+        super::quiet_when_nobody_reads(played)
     })?;
     Ok(ExitCode::SUCCESS)
 }

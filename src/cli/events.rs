@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{MqttConfig, MqttVersion};
+use super::stop::stop_signal;
+use crate::config::{MqttConfig, MqttVersion, load_gateway};
 use crate::model::SiteId;
 use crate::mqtt::{Keep, Notice, Settings, Subscription};
 
@@ -25,8 +25,18 @@ pub(super) struct Args {
     /// Go on until stopped (Ctrl-C), also when the broker is away for a while
     #[arg(short, long)]
     follow: bool,
-    #[arg(long, value_name = "URL", help = "The broker, as mqtt://HOST[:PORT] or, with TLS, mqtts://HOST[:PORT]")]
-    broker: url::Url,
+    #[arg(
+        long,
+        value_name = "URL",
+        required_unless_present = "config",
+        help = "The broker, as mqtt://HOST[:PORT] or, with TLS, mqtts://HOST[:PORT]"
+    )]
+    broker: Option<url::Url>,
+    /// Take broker, prefix and credentials from this gateway.toml
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "broker", "prefix", "username", "password_file", "ca_file", "certificate_file", "key_file", "mqtt_version",
+    ])]
+    config: Option<PathBuf>,
     /// Only the events of this site
     #[arg(long, value_name = "ID")]
     site: Option<SiteId>,
@@ -61,12 +71,10 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let stop = stop_signal()?;
         tokio::select! {
             ended = print(args) => ended,
-            _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
-            _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+            () = stop => Ok(ExitCode::SUCCESS),
         }
     })
 }
@@ -125,23 +133,27 @@ async fn print(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn settings(args: &Args) -> anyhow::Result<Settings> {
-    let config = MqttConfig {
-        brokers: vec![args.broker.clone()],
+    let config = match &args.config {
+        Some(file) => load_gateway(file)?.0.mqtt,
+        None => from_arguments(args),
+    };
+    // 23 characters are what every broker accepts; many of these may run at once.
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    let own_id = MqttConfig { client_id: None, ..config };
+    Ok(Settings::new(&own_id, format!("bf-events-{}", &random[..12]))?)
+}
+
+fn from_arguments(args: &Args) -> MqttConfig {
+    MqttConfig {
         version: if args.mqtt_version == "5" { MqttVersion::V5 } else { MqttVersion::V3 },
         prefix: args.prefix.clone(),
-        client_id: None,
         username: args.username.clone(),
         password_file: args.password_file.clone(),
         ca_file: args.ca_file.clone(),
         certificate_file: args.certificate_file.clone(),
         key_file: args.key_file.clone(),
-        keep_alive: Duration::from_secs(30),
-        status_interval: Duration::from_secs(30),
-        publish_positions: false,
-    };
-    // 23 characters are what every broker accepts; many of these may run at once.
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    Ok(Settings::new(&config, format!("bf-events-{}", &random[..12]))?)
+        ..MqttConfig::new(args.broker.iter().cloned().collect())
+    }
 }
 
 fn write_line(line: &str) -> io::Result<()> {

@@ -9,11 +9,11 @@ mod decode;
 pub mod demo;
 mod events;
 mod faults;
+mod log;
 mod replay;
 mod run;
 mod simulate;
 mod stop;
-mod log;
 
 /// Hears Bluetooth LE beacons and publishes over MQTT who has come near what.
 #[derive(Debug, Parser)]
@@ -55,5 +55,19 @@ pub fn main() -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn quiet_when_nobody_reads(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error)
+            if error
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        result => result,
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::faults::site_or_faults;
+use super::quiet_when_nobody_reads;
 use crate::engine::{Engine, Output};
 use crate::model::{GatewayId, ReceiverId, Timestamp};
 use crate::mqtt::wire;
@@ -99,18 +100,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     tell_what_was_passed_over(&engine);
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A reader that has seen enough (`| head`) is no error.
-fn quiet_when_nobody_reads(result: anyhow::Result<()>) -> anyhow::Result<()> {
-    match result {
-        Err(error)
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
-        {
-            Ok(())
-        }
-        result => result,
-    }
 }
 
 fn receivers(registry: &crate::registry::Registry) -> String {

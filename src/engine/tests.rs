@@ -64,7 +64,7 @@ fn walk() -> Vec<Input> {
         // From x = 5 to x = 25 between second 20 and second 40.
         let x = 5.0 + ((ms as f64 / 1_000.0 - 20.0) / 20.0).clamp(0.0, 1.0) * 20.0;
         for (receiver, place) in [("r1", 5.0), ("r2", 25.0)] {
-            let d = (x - place as f64).hypot(1.5_f64).max(0.5);
+            let d = (x - place).hypot(1.5_f64).max(0.5);
             inputs.push(heard(ms, receiver, 1, (-62.0 - 22.5 * d.log10()).round()));
         }
     }

@@ -154,7 +154,8 @@ pub fn format_duration(duration: Duration) -> String {
     let mut rest = ms;
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
         if rest >= size {
-            out.push_str(&format!("{}{unit}", rest / size));
+            out.push_str(&(rest / size).to_string());
+            out.push_str(unit);
             rest %= size;
         }
     }

@@ -366,18 +366,20 @@ impl Machine {
         let registry = Arc::clone(&self.registry);
         let zones = self.devices[device.get()].as_deref().map_or(0, |state| state.zones.len());
         for slot in 0..zones {
-            loop {
-                let Some(presence) = self.devices[device.get()].as_deref_mut().and_then(|s| s.zones.get_mut(slot))
-                else {
-                    break;
-                };
-                let thresholds = &registry.zones()[presence.zone.get()].presence.dwell;
-                let Phase::Inside { visit } = &mut presence.phase else { break };
-                let Some(threshold) = visit.due_dwell(thresholds, at) else { break };
-                visit.dwelled += 1;
+            while let Some(threshold) = self.due_dwell(&registry, device, slot, at) {
                 self.emit(device, slot, EventKind::Dwelled, at, now, |event| event.threshold = Some(threshold));
             }
         }
+    }
+
+    /// The next threshold that a visit has reached, counted as passed.
+    fn due_dwell(&mut self, registry: &Registry, device: DeviceIndex, slot: usize, at: Timestamp) -> Option<Duration> {
+        let presence = self.devices[device.get()].as_deref_mut()?.zones.get_mut(slot)?;
+        let thresholds = &registry.zones()[presence.zone.get()].presence.dwell;
+        let Phase::Inside { visit } = &mut presence.phase else { return None };
+        let threshold = visit.due_dwell(thresholds, at)?;
+        visit.dwelled += 1;
+        Some(threshold)
     }
 
     fn emit(

@@ -136,6 +136,8 @@ pub struct ReceiverStatus {
     pub lag_ms: u64,
     /// How often the watchdog had to step in.
     pub recoveries: u64,
+    /// Whether every packet is heard; where not, the scan is restarted every second, and a beacon is heard about as often.
+    pub unfiltered: bool,
 }
 
 /// The gateway's status.
@@ -147,6 +149,8 @@ pub struct Status {
     pub version: String,
     /// When this process began.
     pub since: Timestamp,
+    /// When this was so: a status that says nothing else that is new still says that the gateway lives.
+    pub at: Timestamp,
     /// Its receivers.
     pub receivers: BTreeMap<ReceiverId, ReceiverStatus>,
     /// Counters since the start, by name.
@@ -160,6 +164,7 @@ impl Status {
             state: GatewayState::Offline,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since,
+            at: since,
             receivers: BTreeMap::new(),
             counters: BTreeMap::new(),
         }
@@ -183,6 +188,7 @@ impl Status {
             state: self.state,
             version: &self.version,
             since: self.since,
+            at: self.at,
             receivers: &self.receivers,
             counters: &self.counters,
         };
@@ -199,6 +205,7 @@ struct WireStatus<'a> {
     state: GatewayState,
     version: &'a str,
     since: Timestamp,
+    at: Timestamp,
     receivers: &'a BTreeMap<ReceiverId, ReceiverStatus>,
     counters: &'a BTreeMap<String, u64>,
 }

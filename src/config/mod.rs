@@ -1,7 +1,7 @@
 //! gateway.toml and the site directory, parsed into types that cannot be invalid.
 //!
 //! [`load_site`] and [`load_gateway`] read everything there is to read and report all faults at once: a [`Faults`] is an
-//! error that displays as one line each, `FILE:LINE: error: MESSAGE; HELP`. [`check`] looks further: at the files that
+//! error that displays as one line each, `FILE:LINE: error: MESSAGE; HELP`. [`check()`] looks further: at the files that
 //! are named, at what one says about the other, and at what is allowed but unwise.
 
 mod advice;

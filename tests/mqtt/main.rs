@@ -7,6 +7,7 @@ mod mqtt_support;
 
 mod command;
 mod faults;
+mod gateway;
 mod helpers;
 mod inbound;
 mod publishing;

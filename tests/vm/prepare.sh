@@ -5,6 +5,8 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/beaconfence-tests
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 say() { echo "${0##*/}: $*" >&2; }
 
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
 install_packages() {    # install_packages LIST...: the Debian packages that lack, without starting their daemons
@@ -15,17 +17,17 @@ install_packages() {    # install_packages LIST...: the Debian packages that lac
     [ ${#missing[@]} -gt 0 ] || return 0
     local command="apt-get install -y --no-install-recommends ${missing[*]}"
     command -v apt-get >/dev/null || die "these tests need Debian, and its packages ${missing[*]}"
-    [ "$(id -u)" = 0 ] || die "packages are missing; as root: $command"
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "packages are missing, and there is no sudo; as root: $command"
     say "installing ${missing[*]}"
     # The packages' scripts ask this program before they start a daemon.
-    if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy; made=1; fi
-    { apt-get update && DEBIAN_FRONTEND=noninteractive $command; } >&2 || status=$?
-    if [ -n "$made" ]; then rm $policy; fi
+    if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null; as_root chmod 755 $policy; made=1; fi
+    { as_root apt-get update && as_root env DEBIAN_FRONTEND=noninteractive $command; } >&2 || status=$?
+    if [ -n "$made" ]; then as_root rm $policy; fi
     # Nor do they start at the next boot, only because tests were run here.
     for package in "${missing[@]}"; do
         case $package in
-            bluez) systemctl disable bluetooth.service >/dev/null 2>&1 || true ;;
-            mosquitto) systemctl disable mosquitto.service >/dev/null 2>&1 || true ;;
+            bluez) as_root systemctl disable bluetooth.service >/dev/null 2>&1 || true ;;
+            mosquitto) as_root systemctl disable mosquitto.service >/dev/null 2>&1 || true ;;
         esac
     done
     [ $status = 0 ] || die "this failed: $command"

@@ -1,0 +1,115 @@
+//! `beaconfence run`, the whole binary, with position reports in place of a radio.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use beaconfence::config::load_site;
+use beaconfence::model::{Point, Timestamp};
+use serde_json::{Value, json};
+
+use crate::mqtt_support::mosquitto::{Mosquitto, Subscriber, call};
+use crate::mqtt_support::validate;
+
+const STORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/store");
+
+fn gateway(dir: &Path, broker: &Mosquitto, version: &str) -> Child {
+    let file = dir.join("gateway.toml");
+    let text = format!(
+        "id = \"gw-1\"\nsite = \"{STORE}\"\ndata_dir = \"data\"\n\n[mqtt]\nbrokers = [\"mqtt://{}:{}\"]\n\
+         version = \"{version}\"\nstatus_interval = \"1s\"\npublish_positions = true\n",
+        broker.host, broker.port
+    );
+    std::fs::write(&file, text).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_beaconfence"))
+        .args(["run", "--config", file.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn now() -> Timestamp {
+    beaconfence::gateway::now()
+}
+
+/// A report of a position in the site frame, as of now.
+fn report(x: f64, y: f64) -> String {
+    let registry = load_site(Path::new(STORE)).unwrap().0;
+    let at = registry.frame().to_geodetic(Point { x, y });
+    json!({"time": now().to_string(), "latitude": at.latitude, "longitude": at.longitude, "accuracy": 0.5, "level": 0})
+        .to_string()
+}
+
+/// A point well inside the zone `bakery`.
+fn bakery() -> (f64, f64) {
+    let registry = load_site(Path::new(STORE)).unwrap().0;
+    let zone = registry.zones().iter().find(|zone| zone.id.as_str() == "bakery").unwrap();
+    let beaconfence::registry::Shape::Polygons(parts) = &zone.shape else { panic!("the bakery is a polygon") };
+    let ring = &parts[0].0;
+    let mean = |value: fn(&Point) -> f64| ring.iter().map(value).sum::<f64>() / ring.len() as f64;
+    (mean(|p| p.x), mean(|p| p.y))
+}
+
+fn next(subscriber: &Subscriber, wanted: impl Fn(&str, &Value) -> bool) -> (String, Value) {
+    loop {
+        let line = subscriber.next();
+        let value: Value = serde_json::from_slice(line.payload.as_bytes()).unwrap_or(Value::Null);
+        if wanted(&line.topic, &value) {
+            return (line.topic, value);
+        }
+    }
+}
+
+#[test]
+fn a_reported_position_becomes_a_visit_over_both_versions() {
+    for version in ["5", "3.1.1"] {
+        let broker = Mosquitto::open();
+        let subscriber = Subscriber::start(broker.host, broker.port, "beaconfence/v1/#", &[]);
+        let dir = tempfile::tempdir().unwrap();
+        let mut gateway = gateway(dir.path(), &broker, version);
+        let (_, status) = next(&subscriber, |topic, _| topic.ends_with("/gateways/gw-1/status"));
+        validate("status", status.to_string().as_bytes());
+        assert_eq!(status["state"], "online");
+
+        let (x, y) = bakery();
+        // The subscription may stand a little later than the status: what nobody hears is said again.
+        let (mut entered, mut left) = (None, 20);
+        while entered.is_none() && left > 0 {
+            broker.publish("beaconfence/v1/market-hall/positions/shopper-01", &report(x, y), &[]);
+            left -= 1;
+            let (topic, event) = next(&subscriber, |topic, value| {
+                topic.ends_with("/bakery/entered") || value["counters"]["position_reports"].is_number()
+            });
+            entered = topic.ends_with("/bakery/entered").then_some(event);
+        }
+        let entered = entered.expect("no visit to the bakery began");
+        validate("presence-event", entered.to_string().as_bytes());
+        assert_eq!(entered["subject"], "shopper-01");
+        let (_, presence) = next(&subscriber, |topic, value| {
+            topic.ends_with("/presence/shopper-01") && value["zones"].as_array().is_some_and(|zones| zones.len() == 2)
+        });
+        validate("presence", presence.to_string().as_bytes());
+
+        broker.publish("beaconfence/v1/market-hall/positions/shopper-01", "{\"latitude\": 91}", &[]);
+        broker.publish("beaconfence/v1/market-hall/positions/nobody", &report(x, y), &[]);
+        next(&subscriber, |_, value| {
+            value["counters"]["reports_refused"] == 1 && value["counters"]["unknown_devices"] == 1
+        });
+
+        call("kill", "procps", &["-TERM", &gateway.id().to_string()]);
+        let (_, offline) = next(&subscriber, |topic, value| topic.ends_with("/status") && value["state"] == "offline");
+        validate("status", offline.to_string().as_bytes());
+        assert!(gateway.wait().unwrap().success(), "{version}");
+    }
+}
+
+#[test]
+fn a_gateway_that_is_killed_is_said_to_be_offline_by_the_broker() {
+    let broker = Mosquitto::open();
+    let subscriber = Subscriber::start(broker.host, broker.port, "beaconfence/v1/+/gateways/#", &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = gateway(dir.path(), &broker, "5");
+    next(&subscriber, |_, value| value["state"] == "online");
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    next(&subscriber, |_, value| value["state"] == "offline");
+}

@@ -1,6 +1,6 @@
 //! The demo as a newcomer runs it, with a real MQTT client beside it.
 
-#![allow(clippy::unwrap_used)] // A test that cannot start a program has failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test that cannot start a program has failed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -35,6 +35,12 @@ fn the_same_seed_prints_the_same_lines_at_any_speed() {
     let slower = stdout(&["--duration", "60s", "--seed", "1", "--speed", "60"]);
     assert_eq!(fast, slower);
     assert_ne!(fast, stdout(&["--duration", "60s", "--seed", "2", "--speed", "100000"]));
+    let readme = include_str!("../README.md");
+    let shown: Vec<&str> = readme.lines().filter(|line| line.starts_with("00:00:")).collect();
+    assert!(
+        shown.len() > 5 && shown.iter().all(|line| fast.lines().any(|printed| printed == *line)),
+        "README: {shown:#?}"
+    );
     for word in ["  entered  ", "  dwelled  ", "  exited   "] {
         assert!(fast.contains(word), "{word} is missing");
     }

@@ -1,7 +1,7 @@
 //! What goes over the wire, byte for byte: a change of the contract shows up as a diff of `tests/golden/mqtt`. Set
 //! `BEACONFENCE_BLESS=1` to write the files anew.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod mqtt_support;
 

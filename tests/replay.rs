@@ -1,6 +1,6 @@
 //! Simulated sightings through `replay`: the same bytes each time, and a prefix for a shortened file.
 
-#![allow(clippy::unwrap_used)] // A test that cannot start a program has failed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test that cannot start a program has failed.
 
 use std::path::Path;
 use std::process::{Command, Output};

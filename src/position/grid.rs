@@ -1,7 +1,7 @@
 //! The cells over which a device's place is a probability, and what each receiver is expected to hear from each of them.
 
 use crate::model::{LevelOrdinal, Point};
-use crate::registry::{Level, Receiver, Registry, Shape};
+use crate::registry::{Level, Receiver, Registry, bounds, ring_holds, shape_bounds};
 
 /// Side of a cell in metres, where the site is small enough.
 const CELL: f64 = 0.75;
@@ -36,25 +36,11 @@ pub struct Grid {
 impl Grid {
     /// The grid over a site: the box of its outlines, receivers and zones.
     pub fn new(registry: &Registry) -> Self {
-        let mut points: Vec<Point> = registry.receivers().iter().map(|r| r.point).collect();
         let levels = &registry.site().levels;
-        points.extend(levels.iter().flat_map(|l| l.outline.iter().flatten().copied()));
-        for zone in registry.zones() {
-            match &zone.shape {
-                Shape::Site => {}
-                Shape::Circle { centre, radius } => {
-                    points.push(Point { x: centre.x - radius, y: centre.y - radius });
-                    points.push(Point { x: centre.x + radius, y: centre.y + radius });
-                }
-                Shape::Polygons(parts) => points.extend(parts.iter().flat_map(|(outer, _)| outer.iter().copied())),
-            }
-        }
-        let low = |value: fn(&Point) -> f64| points.iter().map(value).fold(f64::INFINITY, f64::min);
-        let high = |value: fn(&Point) -> f64| points.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
-        let (mut x0, mut x1, mut y0, mut y1) = (low(|p| p.x), high(|p| p.x), low(|p| p.y), high(|p| p.y));
-        if points.is_empty() {
-            (x0, x1, y0, y1) = (0.0, 0.0, 0.0, 0.0);
-        }
+        let receivers = registry.receivers().iter().map(|receiver| receiver.point);
+        let outlines = levels.iter().flat_map(|level| level.outline.iter().flatten().copied());
+        let zones = registry.zones().iter().filter_map(|zone| shape_bounds(&zone.shape)).flat_map(|(a, b)| [a, b]);
+        let (Point { x: x0, y: y0 }, Point { x: x1, y: y1 }) = bounds(receivers.chain(outlines).chain(zones));
         let (width, height) = (x1 - x0 + 2.0 * MARGIN, y1 - y0 + 2.0 * MARGIN);
         let cell = CELL.max((width * height * levels.len() as f64 / MOST_CELLS).sqrt());
         let (columns, rows) = ((width / cell).ceil() as usize, (height / cell).ceil() as usize);
@@ -66,7 +52,11 @@ impl Grid {
             levels: levels.iter().map(|l| l.ordinal).collect(),
             open: Vec::new(),
         };
-        grid.open = (0..grid.len()).map(|at| is_open(&levels[at / grid.level_len()], grid.centre(at))).collect();
+        grid.open = (0..grid.len())
+            .map(|at| {
+                levels[at / grid.level_len()].outline.as_ref().is_none_or(|ring| ring_holds(ring, grid.centre(at)))
+            })
+            .collect();
         // An outline too small for any cell's centre closes nothing: a level must have somewhere to be.
         let per_level = grid.level_len();
         for level in grid.open.chunks_mut(per_level) {
@@ -118,16 +108,4 @@ impl Grid {
             })
             .collect()
     }
-}
-
-fn is_open(level: &Level, at: Point) -> bool {
-    level.outline.as_ref().is_none_or(|ring| {
-        let mut inside = false;
-        for (a, b) in ring.iter().zip(ring.iter().cycle().skip(1)) {
-            if (a.y > at.y) != (b.y > at.y) && at.x < (b.x - a.x) * (at.y - a.y) / (b.y - a.y) + a.x {
-                inside = !inside;
-            }
-        }
-        inside
-    })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Point, Timestamp};
-use crate::registry::{ReceiverIndex, Registry, Shape, Zone, ZoneIndex};
+use crate::registry::{ReceiverIndex, Registry, Zone, ZoneIndex, shape_bounds};
 
 /// A receiver covers the zones that begin within so many metres of it, on its own level. Beyond about this distance
 /// indoors the loss of one receiver leaves others that hear as well.
@@ -61,20 +61,9 @@ impl Coverage {
 }
 
 fn covering(registry: &Registry, zone: &Zone) -> Vec<ReceiverIndex> {
-    let corners: Vec<Point> = match &zone.shape {
-        Shape::Site => return Vec::new(),
-        Shape::Circle { centre: Point { x, y }, radius } => {
-            vec![Point { x: x - radius, y: y - radius }, Point { x: x + radius, y: y + radius }]
-        }
-        Shape::Polygons(parts) => parts.iter().flat_map(|(outer, _)| outer.iter().copied()).collect(),
-    };
-    let distance = |at: Point| {
-        let span = |value: fn(&Point) -> f64| {
-            corners.iter().map(value).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)))
-        };
-        let ((x0, x1), (y0, y1)) = (span(|p| p.x), span(|p| p.y));
-        (x0 - at.x).max(at.x - x1).max(0.0).hypot((y0 - at.y).max(at.y - y1).max(0.0))
-    };
+    let Some((low, high)) = shape_bounds(&zone.shape) else { return Vec::new() };
+    let distance =
+        |at: Point| (low.x - at.x).max(at.x - high.x).max(0.0).hypot((low.y - at.y).max(at.y - high.y).max(0.0));
     let on_level: Vec<(f64, ReceiverIndex)> = registry
         .receivers()
         .iter()

@@ -8,12 +8,14 @@
 pub(crate) mod fixture;
 mod identity;
 mod resolve;
+mod shape;
 mod site;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use identity::{Identity, IdentityError};
+pub use shape::{bounds, edges, ring_holds, shape_bounds, shape_holds};
 pub use site::{
     Beacon, Consent, Device, DeviceKind, Labels, Level, PresenceSettings, RadioDefaults, Receiver, Ring, Shape, Site,
     Zone,

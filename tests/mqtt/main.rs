@@ -1,6 +1,6 @@
 //! The MQTT side against a real Mosquitto.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../mqtt_support/mod.rs"]
 mod mqtt_support;

@@ -135,20 +135,7 @@ fn tail(text: &str) -> String {
 }
 
 pub fn config(url: &str, version: MqttVersion) -> MqttConfig {
-    MqttConfig {
-        brokers: vec![url.parse().unwrap()],
-        version,
-        prefix: "beaconfence/v1".to_owned(),
-        client_id: None,
-        username: None,
-        password_file: None,
-        ca_file: None,
-        certificate_file: None,
-        key_file: None,
-        keep_alive: Duration::from_secs(30),
-        status_interval: Duration::from_secs(30),
-        publish_positions: false,
-    }
+    MqttConfig { version, ..MqttConfig::new(vec![url.parse().unwrap()]) }
 }
 
 /// A message as `mosquitto_sub` prints it.

@@ -296,7 +296,7 @@ fn ears(registry: &Registry, places: &Places, config: &SimulationConfig) -> Resu
     let shadowing = Shadowing { sd: config.shadowing_db, distance: config.shadowing_distance_m, seed: config.seed };
     let all = || {
         let receivers = registry.receivers().iter().map(|receiver| receiver.point);
-        shapes::bounds(receivers.chain(places.areas.iter().flat_map(|area| area.spots.iter().copied())))
+        crate::registry::bounds(receivers.chain(places.areas.iter().flat_map(|area| area.spots.iter().copied())))
     };
     let extents: Vec<_> = places.floors.iter().map(|floor| radio::extent(floor, all())).collect();
     let ears: Vec<Ear> = registry

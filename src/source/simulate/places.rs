@@ -5,9 +5,9 @@
 //! `lift` or `escalator` on both levels, those, else one in the middle of what both levels share.
 
 use crate::model::{LevelOrdinal, Metres, Point};
-use crate::registry::{Registry, Ring, Zone};
+use crate::registry::{Registry, Ring, Zone, bounds, ring_holds, shape_bounds, shape_holds};
 
-use super::shapes::{bounds, edge_distance, inset_corners, ring_holds, sees, shape_bounds, shape_holds};
+use super::shapes::{edge_distance, inset_corners, sees};
 
 /// Distance that ways keep from the corners of an outline, in metres.
 const CORNER_INSET: Metres = 0.6;

@@ -148,7 +148,7 @@ impl Ear {
 
 /// The box of a floor and 2 m around it.
 pub(super) fn extent(floor: &Floor, others: (Point, Point)) -> (Point, Point) {
-    let (low, high) = floor.outline.as_ref().map_or(others, |ring| super::shapes::bounds(ring.iter().copied()));
+    let (low, high) = floor.outline.as_ref().map_or(others, |ring| crate::registry::bounds(ring.iter().copied()));
     (Point { x: low.x - 2.0, y: low.y - 2.0 }, Point { x: high.x + 2.0, y: high.y + 2.0 })
 }
 

@@ -1,51 +1,11 @@
 //! Small plane geometry: what is inside what, and what stands in the way.
 
 use crate::model::Point;
-use crate::registry::{Ring, Shape};
-
-/// Whether the ring holds the point (even-odd rule).
-pub(super) fn ring_holds(ring: &Ring, at: Point) -> bool {
-    edges(ring).filter(|(a, b)| (a.y > at.y) != (b.y > at.y)).fold(false, |inside, (a, b)| {
-        let crossing = a.x + (at.y - a.y) / (b.y - a.y) * (b.x - a.x);
-        inside != (at.x < crossing)
-    })
-}
-
-/// Whether the shape holds the point.
-pub(super) fn shape_holds(shape: &Shape, at: Point) -> bool {
-    match shape {
-        Shape::Site => true,
-        Shape::Circle { centre, radius } => centre.distance(at) <= *radius,
-        Shape::Polygons(parts) => {
-            parts.iter().any(|(outer, holes)| ring_holds(outer, at) && !holes.iter().any(|hole| ring_holds(hole, at)))
-        }
-    }
-}
+use crate::registry::{Ring, edges, ring_holds};
 
 /// Whether the straight way between two points inside the ring stays inside it.
 pub(super) fn sees(ring: &Ring, from: Point, to: Point) -> bool {
     !edges(ring).any(|(a, b)| segments_touch(from, to, a, b))
-}
-
-/// The least and the greatest corner of the box around the points; both at the origin where there are none.
-pub(super) fn bounds(points: impl IntoIterator<Item = Point>) -> (Point, Point) {
-    let mut points = points.into_iter();
-    let first = points.next().unwrap_or_default();
-    points.fold((first, first), |(low, high), p| {
-        (Point { x: low.x.min(p.x), y: low.y.min(p.y) }, Point { x: high.x.max(p.x), y: high.y.max(p.y) })
-    })
-}
-
-/// The box around a shape; none for the whole site.
-pub(super) fn shape_bounds(shape: &Shape) -> Option<(Point, Point)> {
-    match shape {
-        Shape::Site => None,
-        Shape::Circle { centre, radius } => Some((
-            Point { x: centre.x - radius, y: centre.y - radius },
-            Point { x: centre.x + radius, y: centre.y + radius },
-        )),
-        Shape::Polygons(parts) => Some(bounds(parts.iter().flat_map(|(outer, _)| outer.iter().copied()))),
-    }
 }
 
 /// Distance from a point to the nearest edge of the ring, in metres.
@@ -76,10 +36,6 @@ pub(super) fn inset_corners(ring: &Ring, inset: f64) -> Vec<Point> {
         .collect()
 }
 
-fn edges(ring: &Ring) -> impl Iterator<Item = (Point, Point)> + '_ {
-    ring.iter().copied().zip(ring.iter().copied().cycle().skip(1))
-}
-
 fn unit(from: Point, to: Point) -> (f64, f64) {
     let length = from.distance(to).max(f64::MIN_POSITIVE);
     ((to.x - from.x) / length, (to.y - from.y) / length)
@@ -98,6 +54,7 @@ fn segments_touch(p: Point, q: Point, a: Point, b: Point) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::{Shape, shape_holds};
 
     fn ell() -> Ring {
         [(0.0, 0.0), (10.0, 0.0), (10.0, 4.0), (4.0, 4.0), (4.0, 10.0), (0.0, 10.0)]

@@ -62,7 +62,7 @@ fn shoppers_stay_within_the_outline_and_walk_at_a_walking_pace() {
     for step in steps(SimulationConfig { duration: Some(minutes(8)), ..truthful(5) }) {
         let What::Position(here) = step.what else { continue };
         let level = registry.site().levels.iter().find(|level| level.ordinal == here.level).unwrap();
-        assert!(shapes::ring_holds(level.outline.as_ref().unwrap(), here.point), "{here:?}");
+        assert!(crate::registry::ring_holds(level.outline.as_ref().unwrap(), here.point), "{here:?}");
         if let Some((time, before)) = last.insert(here.device.clone(), (step.time, here.clone()))
             && step.time.since(time) <= Duration::from_millis(500)
         {

@@ -4,10 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::{DeviceId, LevelOrdinal, Point, Timestamp, ZoneId};
-use crate::registry::{Registry, Shape};
+use crate::registry::{Registry, Shape, shape_bounds, shape_holds};
 
 use super::places::Places;
-use super::shapes::{shape_bounds, shape_holds};
 use super::walker::Whereabouts;
 use super::{Emitter, Step, TRUTH_TICK, What};
 

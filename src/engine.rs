@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::advert::Advertisement;
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
-use crate::model::{LevelOrdinal, Position, ReceiverId, Timestamp, ZoneId};
+use crate::model::{LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
 use crate::position::{BATCH, Filter, Model, PositionReport, PowerPrior, Sample};
 use crate::presence::{Event, Machine, Reason};
 use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
@@ -25,6 +25,8 @@ use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry,
 const MOST_AHEAD: Duration = Duration::from_secs(60);
 /// Inputs that are so far behind the engine's time are refused.
 const MOST_BEHIND: Duration = Duration::from_secs(600);
+/// However vague a report is, from farther than this, in metres, it is not from the store.
+const FARTHEST: Metres = 1_000.0;
 /// Sightings of one device beyond so many in one batch add nothing to its position.
 const LARGEST_BATCH: usize = 256;
 
@@ -106,6 +108,10 @@ pub struct Counters {
     pub ahead: u64,
     /// Inputs refused because their time is too far behind.
     pub behind: u64,
+    /// Position reports from outside the site.
+    pub reports_outside: u64,
+    /// Position reports on a level that the site does not have.
+    pub unknown_levels: u64,
     /// Position reports that were not newer than the device's last.
     pub stale_reports: u64,
 }
@@ -158,6 +164,12 @@ impl Engine {
     /// The engine's time: that of the last input or deadline.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Observations begin at that time. Who is seen shortly after was there already. Without a call they begin with the
+    /// first input.
+    pub fn begin(&mut self, at: Timestamp) {
+        self.presence.begin(at);
     }
 
     /// The registry it works with.
@@ -287,6 +299,16 @@ impl Engine {
             self.counters.without_consent += 1;
             return;
         }
+        let level = report.level.unwrap_or_else(|| self.ground());
+        if !self.registry.site().levels.iter().any(|known| known.ordinal == level) {
+            self.counters.unknown_levels += 1;
+            return;
+        }
+        let point = self.registry.frame().to_site(report.at);
+        if !self.may_be_on_site(report.at, point, report.accuracy) {
+            self.counters.reports_outside += 1;
+            return;
+        }
         let tracker = self.trackers[device.get()].get_or_insert_with(Tracker::new);
         if tracker.last_report.is_some_and(|last| report.time <= last) {
             self.counters.stale_reports += 1;
@@ -294,12 +316,23 @@ impl Engine {
         }
         tracker.last_report = Some(report.time);
         self.counters.reports += 1;
-        let level = report.level.unwrap_or_else(|| self.ground());
-        let point = self.registry.frame().to_site(report.at);
         let membership = gaussian_membership(&self.tree, level, point, report.accuracy);
         self.presence.seen(device, None, report.time, self.now);
         self.moved(device, Position { point, level, accuracy: report.accuracy, time: report.time }, &membership);
         self.publish();
+    }
+
+    /// Whether a device that reports this may be in the store: within two standard deviations of the box of its outlines,
+    /// receivers and zones. Who is elsewhere says nothing about the store, and is lost in time.
+    fn may_be_on_site(&self, at: LatLon, point: Point, accuracy: Metres) -> bool {
+        let origin = self.registry.frame().origin();
+        // The site frame is flat: on the far side of the earth it means nothing.
+        let is_near = (at.latitude - origin.latitude).abs() < 1.0;
+        let grid = self.model.grid();
+        let beyond =
+            |value: f64, low: f64, cells: usize| (low - value).max(value - low - cells as f64 * grid.cell).max(0.0);
+        let away = beyond(point.x, grid.origin.x, grid.columns).hypot(beyond(point.y, grid.origin.y, grid.rows));
+        is_near && away <= (2.0 * accuracy).min(FARTHEST)
     }
 
     /// The level of a report that names none: ground, or the lowest where the site has no ground floor.

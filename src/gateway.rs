@@ -24,6 +24,8 @@ use crate::source::{Observation, Sink, ble};
 const QUEUE: usize = 4_096;
 /// Positions in the presence topic are published at most this often for each device.
 const POSITION_INTERVAL: Duration = Duration::from_secs(10);
+/// Presence of an earlier epoch is cleared for at most so many devices: each is a message on every connection.
+const MOST_CLEARED: usize = 10_000;
 /// How long an orderly stop may take to publish what is left.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -68,8 +70,12 @@ impl Outlet {
         Self { context, publisher, publish_positions, presence: BTreeMap::new(), unsaid: 0 }
     }
 
-    /// Says that nobody is anywhere: the state before the first event.
+    /// Says that nobody is anywhere: the state before the first event. What brokers still hold of an earlier epoch is
+    /// cleared, so that nobody is said to be where they were when the gateway stopped.
     pub fn nobody(&mut self, registry: &Registry, at: Timestamp) {
+        for device in registry.devices().iter().take(MOST_CLEARED) {
+            self.publisher.clear_state(&wire::presence_topic(&self.context.site, &device.id));
+        }
         for zone in registry.zones() {
             self.state(wire::occupancy(&self.context, &zone.id, 0, at));
         }
@@ -119,8 +125,8 @@ impl Outlet {
     }
 
     /// Publishes what is left for at most `within`, says that the gateway is gone, and disconnects.
-    pub async fn close(self, since: Timestamp, within: Duration) {
-        match Status::offline(since).message(&self.context) {
+    pub async fn close(self, since: Timestamp, at: Timestamp, within: Duration) {
+        match (Status { at, ..Status::offline(since) }).message(&self.context) {
             Ok(last_word) => {
                 let left = self.publisher.shutdown(last_word, within).await.queued;
                 if left > 0 {
@@ -184,6 +190,7 @@ pub async fn run(
         .map(|id| (id.clone(), ReceiverNow { state: ReceiverState::Down, detail: Some("starting".to_owned()) }))
         .collect();
     let mut engine = Engine::new(Arc::clone(&registry), &context.epoch);
+    engine.begin(started);
     for receiver in &mine {
         engine.handle(Input::Receiver(receiver.clone(), ReceiverState::Down), started);
     }
@@ -230,7 +237,7 @@ pub async fn run(
     }
     info!("stopping");
     drop(inbound);
-    outlet.close(started, DRAIN).await;
+    outlet.close(started, now(), DRAIN).await;
     // The radio was told by the same signal; it has its own time limits.
     let _ = tokio::time::timeout(Duration::from_secs(2), radio).await;
     info!("stopped");
@@ -315,6 +322,8 @@ fn status(
     count("without_consent", taken.without_consent);
     count("refused_ahead", taken.ahead);
     count("refused_behind", taken.behind);
+    count("reports_outside", taken.reports_outside);
+    count("unknown_levels", taken.unknown_levels);
     count("stale_reports", taken.stale_reports);
     count("unknown_devices", taken.unknown_devices);
     count("unknown_receivers", taken.unknown_receivers);

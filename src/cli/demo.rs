@@ -71,14 +71,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let stop = stop_signal()?;
         let wanted = SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)));
         let broker = EmbeddedBroker::start(wanted).await?;
-        eprint!("{}", header(&registry, simulation.cast(), args.seed, broker.address()));
+        tell!("{}", header(&registry, simulation.cast(), args.seed, broker.address()).trim_end_matches('\n'));
+        tell!();
         let show = Show { args: &args, registry: &registry, colour };
         let start = SimulationConfig::default().start;
         let mut outlet = outlet(&registry, show.epoch(), &broker, start)?;
         outlet.nobody(&registry, start);
         let mut publish = |output: &Output, at| outlet.put(output.clone(), at);
         let played = show.play(simulation, &mut std::io::stdout(), &mut publish, stop).await;
-        outlet.close(start, DRAIN).await;
+        outlet.close(start, start, DRAIN).await;
         broker.stop().await;
         super::quiet_when_nobody_reads(played)
     })?;

@@ -102,7 +102,7 @@ async fn print(args: Args) -> anyhow::Result<ExitCode> {
             }
             Some(Notice::Lost(broker, failure)) if args.follow => {
                 if last_failure.as_ref() != Some(&failure) {
-                    eprintln!("no connection to {broker}: {failure}; trying again");
+                    tell!("no connection to {broker}: {failure}; trying again");
                     last_failure = Some(failure);
                 }
             }
@@ -110,7 +110,7 @@ async fn print(args: Args) -> anyhow::Result<ExitCode> {
             Some(Notice::Message(message)) => {
                 message.token.acknowledge();
                 let Some(line) = line(&message.payload, args.json) else {
-                    eprintln!("what came on {} is no event", printable(&message.topic));
+                    tell!("what came on {} is no event", printable(&message.topic));
                     continue;
                 };
                 if let Err(error) = write_line(&line) {
@@ -127,7 +127,7 @@ async fn print(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     if seen == 0 && !args.follow {
-        eprintln!("no event came within {} s; --follow waits for them", SILENCE.as_secs());
+        tell!("no event came within {} s; --follow waits for them", SILENCE.as_secs());
     }
     Ok(ExitCode::SUCCESS)
 }

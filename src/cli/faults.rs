@@ -9,11 +9,11 @@ use crate::registry::Registry;
 pub(super) fn site_or_faults(dir: &Path) -> Option<Registry> {
     match config::load_site(dir) {
         Ok((registry, warnings)) => {
-            warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            warnings.iter().for_each(|warning| tell!("{warning}"));
             Some(registry)
         }
         Err(faults) => {
-            eprintln!("{faults}");
+            tell!("{faults}");
             None
         }
     }

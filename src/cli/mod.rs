@@ -4,6 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Writes a line to stderr, whether anybody reads it or not: a closed pipe or a full disk must not end the program.
+macro_rules! tell {
+    () => { tell!("") };
+    ($($what:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($what)*);
+    }};
+}
+
 mod check;
 mod decode;
 pub mod demo;
@@ -48,10 +57,11 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            match error.downcast_ref::<crate::config::Faults>() {
-                // Each of them is a line that says where it is.
-                Some(faults) => eprintln!("{faults}"),
-                None => eprintln!("error: {error:#}"),
+            // Each fault is a line that says where it is.
+            if let Some(faults) = error.downcast_ref::<crate::config::Faults>() {
+                tell!("{faults}");
+            } else {
+                tell!("error: {error:#}");
             }
             ExitCode::FAILURE
         }

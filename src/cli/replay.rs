@@ -73,7 +73,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut fault = |error: replay::ReplayError| {
         faults += 1;
         if faults <= MOST_SHOWN {
-            eprintln!("error: {error}");
+            tell!("error: {error}");
         }
     };
     let mut run = || -> anyhow::Result<()> {
@@ -96,7 +96,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     quiet_when_nobody_reads(run())?;
     if faults > MOST_SHOWN {
-        eprintln!("error: and {} more faults", faults - MOST_SHOWN);
+        tell!("error: and {} more faults", faults - MOST_SHOWN);
     }
     tell_what_was_passed_over(&engine);
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -115,11 +115,13 @@ fn tell_what_was_passed_over(engine: &Engine) {
         (counters.without_consent, "sightings of customers without consent for presence"),
         (counters.unknown_receivers, "advertisements heard by receivers that the site does not have"),
         (counters.unknown_devices, "position reports of devices that are not registered"),
+        (counters.reports_outside, "position reports from outside the site"),
+        (counters.unknown_levels, "position reports on levels that the site does not have"),
         (counters.stale_reports, "position reports that were not newer than the device's last"),
         (counters.behind, "inputs more than 10 minutes behind the ones before them"),
     ] {
         if count > 0 {
-            eprintln!("note: passed over {count} {what}");
+            tell!("note: passed over {count} {what}");
         }
     }
 }

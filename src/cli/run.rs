@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::sync::watch;
 
-use super::faults::site_or_faults;
 use super::stop::stop_signal;
-use crate::{config, gateway};
+use crate::config::{self, Severity};
+use crate::gateway;
 
 /// Runs the gateway
 ///
@@ -22,27 +22,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = match config::load_gateway(&args.config) {
-        Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| eprintln!("{warning}"));
-            config
-        }
-        Err(faults) => {
-            eprintln!("{faults}");
-            return Ok(ExitCode::FAILURE);
-        }
+    let checked = config::check(Some(&args.config), None);
+    let faulty = checked.count(Severity::Error) > 0;
+    checked.diagnostics.iter().for_each(|diagnostic| tell!("{diagnostic}"));
+    let (Some(config), Some(registry), false) = (checked.gateway, checked.registry, faulty) else {
+        return Ok(ExitCode::FAILURE);
     };
-    let Some(registry) = site_or_faults(&config.site) else { return Ok(ExitCode::FAILURE) };
-    for adapter in &config.adapters {
-        if registry.receiver(&adapter.receiver).is_none() {
-            anyhow::bail!(
-                "{}: an adapter is receiver \"{}\", which {} does not have; add it there, or name one that it has",
-                args.config.display(),
-                adapter.receiver,
-                config.site.join("site.toml").display()
-            );
-        }
-    }
     super::log::start("info");
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let stop = stop_signal()?;

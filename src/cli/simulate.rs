@@ -101,7 +101,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         write(simulation, &mut create(&out, SIGHTINGS)?, &mut create(&out, TRUTH)?, &mut create(&out, EVENTS)?)?
     };
 
-    eprintln!(
+    tell!(
         "{} of {} shoppers with seed {seed}: {} sightings, {} true positions, {} true entries, {} true exits",
         format_duration(duration),
         cast.shoppers,
@@ -110,11 +110,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         written.entered,
         written.exited
     );
-    eprintln!(
+    tell!(
         "beside them {} without consent, {} of staff, {} things, {} fixed beacons, {} strangers",
-        cast.without_consent, cast.staff, cast.assets, cast.fixed, cast.strangers
+        cast.without_consent,
+        cast.staff,
+        cast.assets,
+        cast.fixed,
+        cast.strangers
     );
-    eprintln!("written to {}", out.display());
+    tell!("written to {}", out.display());
     Ok(ExitCode::SUCCESS)
 }
 

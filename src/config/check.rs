@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::diagnostic::{Diagnostic, FileReport, Severity};
+use super::gateway::GatewayConfig;
 use super::gateway_file::{self, Loaded};
 use super::text::{self, nearest};
 use super::{advice, site};
@@ -19,6 +20,8 @@ const MAX_BYTES: u64 = 4 << 20;
 /// What was found.
 #[derive(Debug)]
 pub struct Checked {
+    /// This gateway; none where it was not asked for, or where its file is faulty.
+    pub gateway: Option<GatewayConfig>,
     /// The site; none where it was not asked for, or where it is faulty.
     pub registry: Option<Registry>,
     /// Faults and warnings, in the order of files and lines.
@@ -70,6 +73,7 @@ pub fn check(gateway: Option<&Path>, site_dir: Option<&Path>) -> Checked {
                 .help("write [[adapter]] with receiver = \"…\", unless positions come from elsewhere");
         }
     }
+    let gateway = loaded.config;
     let mut diagnostics = report.map(FileReport::finish).unwrap_or_default();
     let mut registry = None;
     if let Some((dir, loaded)) = site {
@@ -80,7 +84,7 @@ pub fn check(gateway: Option<&Path>, site_dir: Option<&Path>) -> Checked {
         diagnostics.extend(of_site);
         registry = loaded.registry;
     }
-    Checked { registry, diagnostics }
+    Checked { gateway, registry, diagnostics }
 }
 
 /// Looks into the files that gateway.toml names.

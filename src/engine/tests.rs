@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Input, Output, ReceiverState};
 use crate::advert::{Address, Advertisement, AdvertisingData};
-use crate::model::{DeviceId, LatLon, Point, ReceiverId, Rssi, Timestamp};
+use crate::model::{DeviceId, LatLon, LevelOrdinal, Point, ReceiverId, Rssi, Timestamp};
 use crate::position::PositionReport;
 use crate::registry::{PresenceSettings, fixture};
 
@@ -12,6 +12,10 @@ const START: i64 = 1_767_261_600_000;
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(START + ms)
+}
+
+fn at_zero() -> Timestamp {
+    at(0)
 }
 
 fn engine() -> Engine {
@@ -189,6 +193,60 @@ fn reported_positions_enter_and_leave_zones() {
             "a=0",
         ]
     );
+}
+
+#[test]
+fn a_report_from_elsewhere_or_from_no_level_is_not_from_the_store() {
+    let mut engine = engine();
+    let elsewhere = |latitude, longitude, accuracy, level| {
+        let at = LatLon { latitude, longitude };
+        let device = DeviceId::new("d1").unwrap();
+        Input::PositionReport(PositionReport { time: at_zero(), device, at, accuracy, level })
+    };
+    for (latitude, longitude, accuracy) in
+        [(-33.0, 151.0, 5.0), (48.8566, -177.6, 5.0), (48.8576, 2.3522, 5.0), (48.9, 2.3522, 100_000.0)]
+    {
+        engine.handle(elsewhere(latitude, longitude, accuracy, None), at(0));
+    }
+    engine.handle(elsewhere(48.8566, 2.3522, 5.0, Some(LevelOrdinal(99))), at(0));
+    assert!(engine.poll_output().is_none());
+    assert_eq!((engine.counters().reports_outside, engine.counters().unknown_levels), (4, 1));
+    // 30 m away, but vague: it may be from the store.
+    engine.handle(elsewhere(48.856_33, 2.3522, 20.0, Some(LevelOrdinal(0))), at(0));
+    assert_eq!(engine.counters().reports, 1);
+}
+
+#[test]
+fn who_comes_long_after_the_beginning_was_not_there_already() {
+    let initial = |begin: i64, up: Option<i64>| {
+        let mut engine = engine();
+        engine.begin(at(begin));
+        engine.handle(Input::Receiver(ReceiverId::new("r1").unwrap(), ReceiverState::Down), at(begin));
+        if let Some(up) = up {
+            engine.handle(Input::Receiver(ReceiverId::new("r1").unwrap(), ReceiverState::Up), at(up));
+        }
+        engine.handle(heard(60_000, "r1", 1, -50.0), at(60_000));
+        std::iter::from_fn(|| engine.poll_output())
+            .find_map(|output| if let Output::Event(event) = output { Some(event.initial) } else { None })
+            .unwrap()
+    };
+    assert!(!initial(0, None), "the first customer after a quiet minute");
+    assert!(initial(55_000, None), "a minute is not over yet");
+    assert!(initial(0, Some(55_000)), "the radio has only just come up");
+    assert!(!initial(0, Some(1_000)));
+}
+
+#[test]
+fn who_reports_to_be_elsewhere_leaves_whatever_the_radios_do() {
+    let mut engine = engine();
+    engine.handle(Input::Receiver(ReceiverId::new("r1").unwrap(), ReceiverState::Down), at(0));
+    let mut story = Vec::new();
+    for (ms, x) in [(0, 5.0), (10_000, 5.0), (20_000, 25.0), (40_000, 25.0)] {
+        let input = report(&engine, ms, "d1", x, 5.0);
+        engine.handle(input, at(ms));
+        story.extend(drain(&mut engine));
+    }
+    assert!(story.contains(&"30000 d1 a exited left".to_owned()), "{story:?}");
 }
 
 #[test]

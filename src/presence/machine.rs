@@ -11,7 +11,7 @@ use super::coverage::Coverage;
 use super::event::{Event, EventKind, Reason};
 use super::visit::{Namer, Visit};
 
-/// Who is inside as soon as the machine begins was inside already: within this time of its first input.
+/// Who is first seen within this time of the beginning, or of the return of the receiver that heard it, was there already.
 const INITIAL: Duration = Duration::from_secs(10);
 /// The receivers that heard a device within this time before its last sighting are those that would hear it still.
 const RECENTLY: Duration = Duration::from_secs(30);
@@ -39,7 +39,8 @@ pub struct Machine {
 
 #[derive(Debug)]
 struct Device {
-    first_seen: Timestamp,
+    /// It was first seen so early that it was there before it could be seen.
+    was_there: bool,
     last_seen: Timestamp,
     position: Option<Position>,
     /// When each receiver last heard it.
@@ -121,12 +122,21 @@ impl Machine {
         state.zones.iter().filter_map(inside).collect()
     }
 
+    /// Observations begin at that time; without a call, with the first one.
+    pub fn begin(&mut self, at: Timestamp) {
+        self.started.get_or_insert(at);
+    }
+
     /// A device was heard by a receiver, or reported its position (no receiver).
     pub fn seen(&mut self, device: DeviceIndex, receiver: Option<ReceiverIndex>, at: Timestamp, now: Timestamp) {
         let started = *self.started.get_or_insert(at);
+        let back = receiver.and_then(|receiver| self.coverage.back_since(&[receiver]));
+        let begun = back.map_or(started, |back| back.max(started));
+        let mut is_first = false;
         let state = self.devices[device.get()].get_or_insert_with(|| {
+            is_first = true;
             Box::new(Device {
-                first_seen: at,
+                was_there: at.since(begun) < INITIAL,
                 last_seen: at,
                 position: None,
                 heard: Vec::new(),
@@ -143,7 +153,7 @@ impl Machine {
             }
         }
         if state.zones.first().is_none_or(|presence| presence.zone != SITE) {
-            let initial = state.first_seen == at && at.since(started) < INITIAL;
+            let initial = is_first && state.was_there;
             let phase = Phase::Entering { since: at.max(state.not_before), initial };
             state.zones.insert(0, Presence { zone: SITE, phase, confidence: None });
             self.enter(device, 0, now);
@@ -162,9 +172,8 @@ impl Machine {
         now: Timestamp,
     ) {
         let registry = Arc::clone(&self.registry);
-        let started = self.started.unwrap_or(now);
         let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
-        let initial = state.position.is_none() && state.first_seen.since(started) < INITIAL;
+        let initial = state.position.is_none() && state.was_there;
         state.position = Some(position);
         let at = position.time;
         let probability_of = |zone: ZoneIndex| {
@@ -304,7 +313,10 @@ impl Machine {
     /// What the receivers that would hear the device in that zone have to say.
     fn hold(&self, state: &Device, zone: ZoneIndex, settings: &PresenceSettings) -> Hold {
         let recent: Vec<ReceiverIndex>;
-        let receivers = if zone == SITE {
+        let receivers: &[ReceiverIndex] = if state.heard.is_empty() {
+            // It reports its own positions: no receiver's silence hides it.
+            &[]
+        } else if zone == SITE {
             let since = state.last_seen - RECENTLY;
             recent = state.heard.iter().filter(|(_, last)| *last >= since).map(|(receiver, _)| *receiver).collect();
             &recent

@@ -22,6 +22,8 @@ use crate::engine::Input;
 use crate::model::{DeviceId, IdError, LatLon, LevelOrdinal, ReceiverId, Rssi, Timestamp, TimestampError, UnitError};
 use crate::position::PositionReport;
 
+/// The vaguest position report that is taken, in metres.
+const MOST_VAGUE: f64 = 100_000.0;
 /// Why a line is neither a sighting nor a position report.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SightingError {
@@ -93,7 +95,7 @@ pub enum SightingError {
         longitude: f64,
     },
     /// The accuracy is none.
-    #[error("\"accuracy\" is {0}, but must be a positive number of metres")]
+    #[error("\"accuracy\" is {0}, but must be a positive number of metres, at most 100000")]
     Accuracy(f64),
 }
 
@@ -217,7 +219,7 @@ fn position_report(wire: &Wire<'_>) -> Result<(Timestamp, Input), SightingError>
         return Err(SightingError::Point { latitude, longitude });
     }
     let accuracy = wire.accuracy.ok_or_else(|| missing("accuracy"))?;
-    if !(accuracy > 0.0 && accuracy.is_finite()) {
+    if !(accuracy > 0.0 && accuracy <= MOST_VAGUE) {
         return Err(SightingError::Accuracy(accuracy));
     }
     let level = wire.level.map(LevelOrdinal);

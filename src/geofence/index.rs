@@ -101,8 +101,7 @@ impl ZoneTree {
         }
         let envelope = AABB::from_points(&points.iter().map(|p| [p.x, p.y]).collect::<Vec<_>>());
         for part in self.tree.locate_in_envelope_intersecting(envelope).filter(|part| part.level == level) {
-            for (at, point) in points.iter().enumerate().filter(|(_, point)| part.contains(**point)) {
-                let _ = point;
+            for at in (0..points.len()).filter(|at| part.contains(points[*at])) {
                 hit(part.zone, at);
             }
         }

@@ -55,7 +55,7 @@ pub(super) fn read<'t>(
         exit_probability: given(exit, default.exit_probability),
         exit_after: given(setting(properties, "exit_after", duration, fault), default.exit_after),
         lost_after: given(setting(properties, "lost_after", positive, fault), default.lost_after),
-        dwell: given(setting(properties, "dwell", dwell, fault), default.dwell),
+        dwell: dwell(properties, fault),
         max_hold: given(setting(properties, "max_hold", duration, fault), default.max_hold),
     }
 }
@@ -101,14 +101,25 @@ fn positive(value: &RawValue) -> Result<Duration, String> {
     }
 }
 
-fn dwell(value: &RawValue) -> Result<Vec<Duration>, String> {
-    let mut thresholds: Vec<Duration> =
-        json::elements(value, MAX_DWELL)?.into_iter().map(positive).collect::<Result<_, _>>()?;
-    thresholds.sort_unstable();
-    match thresholds.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(format!("the threshold \"{}\" is there twice", format_duration(pair[0]))),
-        None => Ok(thresholds),
+/// The thresholds in ascending order; each faulty one is a fault of its own.
+fn dwell<'t>(properties: Properties<'_, 't>, fault: &mut impl FnMut(&'t RawValue, String)) -> Vec<Duration> {
+    let Some(value) = get(properties, "dwell") else { return Vec::new() };
+    let elements = json::elements(value, MAX_DWELL).unwrap_or_else(|error| {
+        fault(value, format!("dwell: {error}"));
+        Vec::new()
+    });
+    let mut thresholds = Vec::new();
+    for element in elements {
+        match positive(element) {
+            Ok(threshold) if thresholds.contains(&threshold) => {
+                fault(element, format!("dwell: the threshold \"{}\" is there twice", format_duration(threshold)));
+            }
+            Ok(threshold) => thresholds.push(threshold),
+            Err(error) => fault(element, format!("dwell: {error}")),
+        }
     }
+    thresholds.sort_unstable();
+    thresholds
 }
 
 #[cfg(test)]
@@ -133,6 +144,15 @@ mod tests {
             ..PresenceSettings::default()
         };
         assert_eq!(settings, wanted);
+    }
+
+    #[test]
+    fn each_wrong_threshold_is_one_fault() {
+        let (_, faults) = read_text(r#"{"dwell": ["1m", "60s", "0s", "x", 5, "2m"]}"#);
+        assert_eq!(faults.len(), 4, "{faults:?}");
+        for (fault, part) in faults.iter().zip(["\"1m\" is there twice", "longer than 0s", "\"x\"", "text in quotes"]) {
+            assert!(fault.starts_with("dwell: ") && fault.contains(part), "{fault}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::GatewayConfig;
@@ -208,23 +208,16 @@ pub async fn run(
                 let Some(observation) = observation else { break };
                 changed |= take(&mut engine, &mut receivers, observation);
                 put_all(&mut engine, &mut outlet);
-                for _ in 0..QUEUE {
-                    let Ok(observation) = observations.try_recv() else { break };
-                    changed |= take(&mut engine, &mut receivers, observation);
-                    put_all(&mut engine, &mut outlet);
-                }
+                changed |= catch_up(&mut engine, &mut receivers, &mut outlet, &mut observations);
             }
             Some(received) = reports.recv() => {
+                changed |= catch_up(&mut engine, &mut receivers, &mut outlet, &mut observations);
                 engine.handle(Input::PositionReport(received.report), now());
                 put_all(&mut engine, &mut outlet);
                 received.token.acknowledge();
             }
             () = until(deadline) => {
-                // What was heard before the deadline comes before it.
-                while let Ok(observation) = observations.try_recv() {
-                    changed |= take(&mut engine, &mut receivers, observation);
-                    put_all(&mut engine, &mut outlet);
-                }
+                changed |= catch_up(&mut engine, &mut receivers, &mut outlet, &mut observations);
                 engine.advance(now());
                 put_all(&mut engine, &mut outlet);
             }
@@ -242,6 +235,23 @@ pub async fn run(
     let _ = tokio::time::timeout(Duration::from_secs(2), radio).await;
     info!("stopped");
     Ok(())
+}
+
+/// Handles what waits, before the clock moves on: what was heard before a deadline comes before it. At most a queueful, so
+/// that a flood cannot keep the loop from everything else. Whether a receiver's state changed.
+fn catch_up(
+    engine: &mut Engine,
+    receivers: &mut BTreeMap<ReceiverId, ReceiverNow>,
+    outlet: &mut Outlet,
+    observations: &mut mpsc::Receiver<Observation>,
+) -> bool {
+    let mut changed = false;
+    for _ in 0..QUEUE {
+        let Ok(observation) = observations.try_recv() else { break };
+        changed |= take(engine, receivers, observation);
+        put_all(engine, outlet);
+    }
+    changed
 }
 
 /// Hands one observation to the engine; whether a receiver's state changed.

@@ -29,6 +29,7 @@ pub mod registry;
 pub mod config;
 pub mod mqtt;
 pub mod source;
+pub mod store;
 
 pub mod gateway;
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const PURE: [&str; 7] = ["model", "advert", "registry", "position", "geofence", "presence", "engine"];
 
 /// Who alone may name a crate.
-const OWNERS: [(&str, &str); 4] =
-    [("btleplug", "source"), ("rstar", "geofence"), ("rumqttc", "mqtt"), ("mqtt5", "mqtt")];
+const OWNERS: [(&str, &str); 5] =
+    [("btleplug", "source"), ("rstar", "geofence"), ("redb", "store"), ("rumqttc", "mqtt"), ("mqtt5", "mqtt")];
 
 /// What no pure stage may name: clocks, files, network, tasks.
 const IMPURE: [&str; 8] =

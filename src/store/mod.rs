@@ -7,20 +7,41 @@
 //! Times of the store are on the *steady* axis: the wall clock's, without the jumps that it has made since the database
 //! was new. Ages are differences on it, so a clock that jumps makes nothing expire.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use redb::Database;
 
 use crate::model::{DeviceId, SiteId, Timestamp};
+
+#[doc(hidden)]
+pub mod books;
+mod error;
+mod files;
+mod open;
+#[doc(hidden)]
+pub mod queue;
+mod record;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::StoreError;
+use files::guarded;
+use queue::Work;
+use writer::{Recent, Worker, with_database};
 
 /// How much is kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Events that wait for longer than this are dropped.
     pub max_age: Duration,
-    /// Most bytes of events that wait (topics and payloads as published); beyond, the oldest are dropped, events before triggers.
+    /// Most bytes of events that wait (topics and payloads as published); beyond, the oldest are dropped, events before
+    /// triggers.
     pub max_bytes: u64,
     /// What was acknowledged is kept this long, to be asked for again.
     pub tail_age: Duration,
@@ -108,7 +129,7 @@ pub enum Settled {
 }
 
 /// What outlives a restart beside the records of devices.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Head {
     /// The life of this database.
     pub epoch: String,
@@ -202,10 +223,6 @@ pub struct StoreStatus {
     pub dropped_uncommitted: u64,
 }
 
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {}
-
 /// Stored entries, for whoever missed them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -215,9 +232,137 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
-/// See the module. Cheap to clone.
+/// The database cannot be read at present: it is being opened again, or is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the database cannot be read: {0}")]
+pub struct Unreadable(String);
+
+/// What is stored where no gateway runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peek {
+    /// Counters and sizes.
+    pub status: StoreStatus,
+    /// Whose data it is.
+    pub site: String,
+    /// What outlives a restart.
+    pub head: Head,
+    /// What waits to be published.
+    pub waiting: PeekWaiting,
+    /// What brokers refused, and why.
+    pub parked: Vec<(Waiting, String)>,
+}
+
+/// What waits to be published, in sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeekWaiting {
+    /// How many entries.
+    pub count: u64,
+    /// Their bytes, as published.
+    pub bytes: u64,
+    /// When the oldest was made (steady axis).
+    pub oldest: Option<Timestamp>,
+}
+
+/// Looks into the store of a gateway that does not run. Nothing is made or set aside; after a kill, the database is
+/// repaired.
+///
+/// # Errors
+/// [`StoreError`], also where there is no database or a gateway uses it.
+pub fn peek(dir: &Path) -> Result<Peek, StoreError> {
+    open::peek(dir)
+}
+
+/// See the module. Cheap to clone; the last clone that is dropped closes it, without waiting.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<()>);
+pub struct Store(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle(Arc<Inner>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.begin_closing(Duration::ZERO);
+    }
+}
+
+/// What the gateway's loop, the readers and the thread share.
+struct Inner {
+    queue: Mutex<Queue>,
+    /// Something waits.
+    wake: Condvar,
+    /// The thread is done.
+    done: Condvar,
+    /// None while it cannot be opened again.
+    database: RwLock<Option<Database>>,
+    recent: Mutex<Recent>,
+    status: Mutex<StoreStatus>,
+    steady: AtomicI64,
+    /// A reader met what should not be there.
+    is_suspect: AtomicBool,
+    dictionary: Vec<u8>,
+    memory_bytes: usize,
+    /// Until the thread starts.
+    worker: Mutex<Option<Worker>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+/// What waits, and since when.
+#[derive(Debug, Default)]
+struct Queue {
+    work: Work,
+    /// Entries, their bytes and their memory that the thread is about to commit.
+    in_flight: (u64, u64, usize),
+    since: Option<Instant>,
+    lazy_since: Option<Instant>,
+    closing: Option<Instant>,
+    is_closed: bool,
+    is_done: bool,
+}
+
+impl Queue {
+    fn take(&mut self) -> Work {
+        let work = std::mem::take(&mut self.work);
+        self.work.dropped_total = work.dropped_total;
+        self.in_flight = (work.len() as u64, work.entry_bytes() as u64, work.memory());
+        (self.since, self.lazy_since) = (None, None);
+        work
+    }
+
+    fn put_back(&mut self, work: Work) {
+        self.work.put_back(work);
+        let now = Instant::now();
+        self.since = Some(now);
+        self.lazy_since = Some(now);
+    }
+
+    fn bound(&mut self, most: usize) {
+        let left = most.saturating_sub(self.in_flight.2);
+        if self.work.shrink(left) > 0 {
+            self.lazy_since = self.lazy_since.or_else(|| Some(Instant::now()));
+        }
+    }
+}
+
+impl Inner {
+    fn begin_closing(&self, within: Duration) {
+        let mut queue = locked(&self.queue);
+        if queue.closing.is_none() {
+            queue.closing = Some(Instant::now() + within);
+        }
+        drop(queue);
+        self.wake.notify_all();
+    }
+}
+
+/// A panic elsewhere leaves data that is as good as before: every change is made whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Store {
     /// Opens or makes the database in a directory.
@@ -227,48 +372,167 @@ impl Store {
     /// # Errors
     /// [`StoreError`] says what to do.
     pub fn open(options: Options) -> Result<Opened, StoreError> {
-        todo!()
+        open::open(&options)
+    }
+
+    fn of(worker: Worker, db: Database) -> Self {
+        let mut status = StoreStatus::default();
+        let books = worker.books();
+        status.tail = books.tail;
+        status.disk_bytes = worker.disk_bytes();
+        books.counters.report(&mut status);
+        let work = Work { dropped_total: books.counters.dropped_uncommitted, ..Work::default() };
+        Self(Arc::new(Handle(Arc::new(Inner {
+            queue: Mutex::new(Queue { work, ..Queue::default() }),
+            wake: Condvar::new(),
+            done: Condvar::new(),
+            database: RwLock::new(Some(db)),
+            recent: Mutex::default(),
+            status: Mutex::new(status),
+            steady: AtomicI64::new(0),
+            is_suspect: AtomicBool::new(false),
+            dictionary: books.dictionary.clone(),
+            memory_bytes: worker.memory_bytes(),
+            worker: Mutex::new(Some(worker)),
+        }))))
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.0.0
     }
 
     /// Starts the thread that commits. `committed` is given the entries of each commit, in order, and must not block.
+    /// It must hold no clone of the store.
     pub fn start(&self, committed: impl FnMut(Vec<Entry>) + Send + 'static) {
-        todo!()
+        let Some(worker) = locked(&self.inner().worker).take() else { return };
+        let inner = Arc::clone(self.inner());
+        let shared = Arc::clone(&inner);
+        let started = std::thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(&shared, committed));
+        if let Err(error) = started {
+            let words = format!("cannot start the thread that writes the database: {error}; restart the gateway");
+            tracing::error!("{words}");
+            locked(&inner.status).failing = Some(words);
+            locked(&inner.queue).is_done = true;
+        }
     }
 
     /// Hands over a batch. Never waits for the disk. Where the disk takes nothing and memory is full, the oldest
     /// uncommitted entries are dropped, events before triggers, and counted.
     pub fn write(&self, batch: Batch) {
-        todo!()
+        let mut queue = locked(&self.inner().queue);
+        if queue.is_closed {
+            return;
+        }
+        queue.work.absorb(batch);
+        if queue.work.is_durable() {
+            queue.since = queue.since.or_else(|| Some(Instant::now()));
+        }
+        queue.bound(self.inner().memory_bytes);
+        drop(queue);
+        self.inner().wake.notify_one();
     }
 
     /// Says what became of an entry. Never waits for the disk; committed with the next batch, or within a second.
     pub fn settle(&self, sequence: u64, settled: Settled) {
-        todo!()
+        let mut queue = locked(&self.inner().queue);
+        if queue.is_closed {
+            return;
+        }
+        queue.work.settle(sequence, settled);
+        let is_first = queue.lazy_since.is_none();
+        queue.lazy_since = queue.lazy_since.or_else(|| Some(Instant::now()));
+        let is_many = queue.work.settled.len() >= writer::MOST_LAZY;
+        drop(queue);
+        if is_first || is_many {
+            self.inner().wake.notify_one();
+        }
+    }
+
+    /// Reads entries, from memory or disk; none where one is gone or damaged, or cannot be read at present (see
+    /// [`Store::try_load`]). Blocks for the time of a read.
+    pub fn load(&self, sequences: &[u64]) -> Vec<Option<Entry>> {
+        self.try_load(sequences).unwrap_or_else(|_| {
+            let recent = locked(&self.inner().recent);
+            sequences.iter().map(|sequence| recent.get(*sequence)).collect()
+        })
     }
 
     /// Reads entries, from memory or disk; none where one is gone or damaged. Blocks for the time of a read.
-    pub fn load(&self, sequences: &[u64]) -> Vec<Option<Entry>> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Unreadable`] while the disk is in trouble: what was asked for may still be there.
+    pub fn try_load(&self, sequences: &[u64]) -> Result<Vec<Option<Entry>>, Unreadable> {
+        let inner = self.inner();
+        let mut found: Vec<Option<Entry>> = {
+            let recent = locked(&inner.recent);
+            sequences.iter().map(|sequence| recent.get(*sequence)).collect()
+        };
+        let missing: Vec<usize> = (0..found.len()).filter(|index| found[*index].is_none()).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let keys: Vec<u64> = missing.iter().map(|index| sequences[*index]).collect();
+        let read = self.read(|db| books::Books::load(db, &inner.dictionary, &keys))?;
+        for (index, entry) in missing.into_iter().zip(read) {
+            found[index] = entry;
+        }
+        Ok(found)
     }
 
     /// The stored entries from `from` to `to`, both included, at most `most` of them: waiting, parked or acknowledged.
-    /// Blocks for the time of a read.
+    /// Blocks for the time of a read. Where the database cannot be read at present, an empty page that goes on at `from`.
     pub fn page(&self, from: u64, to: u64, most: usize) -> Page {
-        todo!()
+        if from > to || most == 0 {
+            return Page { entries: Vec::new(), next: None };
+        }
+        match self.read(|db| books::Books::range(db, &self.inner().dictionary, (from, to), most)) {
+            Ok((entries, next)) => Page { entries, next },
+            Err(_) => Page { entries: Vec::new(), next: Some(from) },
+        }
+    }
+
+    fn read<T>(&self, run: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Unreadable> {
+        let inner = self.inner();
+        with_database(inner, |db| guarded(|| run(db))).map_err(|trouble| {
+            if matches!(trouble, files::Trouble::Damaged(_)) {
+                inner.is_suspect.store(true, Ordering::Relaxed);
+                inner.wake.notify_one();
+            }
+            Unreadable(trouble.to_string())
+        })
     }
 
     /// How it fares.
     pub fn status(&self) -> StoreStatus {
-        todo!()
+        let mut status = locked(&self.inner().status).clone();
+        let queue = locked(&self.inner().queue);
+        status.uncommitted = queue.work.len() as u64 + queue.in_flight.0;
+        status.uncommitted_bytes = queue.work.entry_bytes() as u64 + queue.in_flight.1;
+        status.dropped_uncommitted = queue.work.dropped_total;
+        status
     }
 
     /// The current steady time: set by the gateway's loop with every batch and tick, for ages.
     pub fn tick(&self, steady_now: Timestamp) {
-        todo!()
+        self.inner().steady.store(steady_now.as_millis(), Ordering::Relaxed);
     }
 
     /// Commits what waits, for at most `within`, and closes the database. Entries that could not be committed, if any.
     pub fn close(&self, within: Duration) -> u64 {
-        todo!()
+        let inner = self.inner();
+        let until = Instant::now() + within;
+        inner.begin_closing(within);
+        if let Some(worker) = locked(&inner.worker).take() {
+            worker.close(inner, until, &mut |_| ());
+        }
+        let mut queue = locked(&inner.queue);
+        while !queue.is_done {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            queue = inner.done.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.work.len() as u64 + queue.in_flight.0
     }
 }

@@ -177,8 +177,8 @@ pub async fn run(
     };
     let settings = Settings::new(&config.mqtt, client_id(&context.site, &context.gateway))?;
     let will = Status::offline(started).message(&context)?;
-    let publisher = Publisher::start(settings.clone(), will, Limits::default());
-    let (inbound, mut reports) = Inbound::start(settings, &context.site);
+    let publisher = Publisher::start(settings.clone(), will, Limits::default(), None);
+    let (inbound, mut reports) = Inbound::start(settings, &context.site, &context.gateway, None);
     let mut outlet = Outlet::new(context.clone(), publisher, config.mqtt.publish_positions);
     outlet.nobody(&registry, started);
 

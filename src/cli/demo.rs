@@ -96,7 +96,7 @@ fn outlet(registry: &Registry, epoch: String, broker: &EmbeddedBroker, start: Ti
     };
     let settings = Settings::new(&MqttConfig::new(vec![broker.url()?]), "beaconfence-demo".to_owned())?;
     let will = Status::offline(start).message(&context)?;
-    let mut outlet = Outlet::new(context.clone(), Publisher::start(settings, will, Limits::default()), true);
+    let mut outlet = Outlet::new(context.clone(), Publisher::start(settings, will, Limits::default(), None), true);
     outlet.state(Status::online(start).message(&context));
     Ok(outlet)
 }

@@ -82,7 +82,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn print(args: Args) -> anyhow::Result<ExitCode> {
     let site = args.site.as_ref().map_or("+", SiteId::as_str);
     let filter = format!("{site}/events/#");
-    let (_subscription, mut notices) = Subscription::start(settings(&args)?, &filter, Keep::Nothing);
+    let (_subscription, mut notices) = Subscription::start(settings(&args)?, &[&filter], Keep::Nothing);
     let mut left = args.count.unwrap_or(u64::MAX);
     let (mut subscribed, mut seen, mut last_failure) = (false, 0_u64, None);
     while left > 0 {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rumqttc_v4 as v4;
 use rumqttc_v5 as v5;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::connect::{Endpoint, Settings};
 use super::failure::{Failure, words};
@@ -37,9 +38,8 @@ const SESSION_EXPIRY: u32 = 600;
 pub(super) enum Session {
     /// The broker forgets what it knew of this client, and again when the connection ends.
     Clean,
-    /// The broker forgets what it knew, but keeps what comes while the connection is lost (MQTT 5 only).
-    Begin,
-    /// The broker goes on where the connection was lost (MQTT 5 only).
+    /// The broker goes on where the last connection ended, of this process or an earlier one, and keeps what comes until the
+    /// next.
     Resume,
 }
 
@@ -48,15 +48,13 @@ pub(super) enum Session {
 pub(super) enum Incoming {
     /// The broker let us in.
     Connected {
-        /// It kept the session, subscriptions included.
-        session_present: bool,
         /// Greatest packet that it takes, where it says so, in bytes.
         max_packet_size: Option<usize>,
     },
     /// A message for a subscription.
     Message(Received),
-    /// The subscription stands, or was refused for that reason.
-    Subscribed(Result<(), String>),
+    /// The subscriptions stand; or that one, by its place among those asked for, was refused for that reason.
+    Subscribed(Result<(), (usize, String)>),
     /// The connection could not be made, or is lost. Nothing comes after it.
     Failed(Failure),
 }
@@ -104,7 +102,40 @@ pub(super) enum Client {
 /// To be polled for a connection to live.
 pub(super) enum Driver {
     V3(Box<v4::EventLoop>, v4::AsyncClient),
-    V5(Box<v5::EventLoop>, v5::AsyncClient),
+    V5(Box<v5::EventLoop>, v5::AsyncClient, String),
+}
+
+/// A driver at work; it ends when this is dropped, and the connection with it.
+pub(super) struct Driving(JoinHandle<()>);
+
+impl Driving {
+    pub(super) fn start(driver: Driver, tell: mpsc::Sender<Incoming>) -> Self {
+        Self(tokio::spawn(driver.run(tell)))
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) async fn ended(&mut self) {
+        // An error is a panic in it, which is logged where it happens.
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A message to publish.
+pub(super) struct Publish {
+    /// The full topic.
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    pub(super) content_type: ContentType,
+    pub(super) retain: bool,
+    pub(super) sent_at: Option<Timestamp>,
+    /// Seconds after which the broker is to forget it (MQTT 5 only).
+    pub(super) expiry_s: Option<u32>,
 }
 
 /// A connection to `endpoint`, not yet made: that begins when the driver runs.
@@ -135,6 +166,7 @@ pub(super) fn open(
             if let Some((topic, payload, _)) = will {
                 options.set_last_will(v4::LastWill::new(topic, payload, v4::QoS::AtLeastOnce, true));
             }
+            options.set_clean_session(session == Session::Clean);
             if manual_ack {
                 options.set_ack_mode(v4::AckMode::Manual);
             }
@@ -172,7 +204,7 @@ pub(super) fn open(
             }
             if session != Session::Clean {
                 options.set_session_expiry_interval(Some(SESSION_EXPIRY));
-                options.set_clean_start(session == Session::Begin);
+                options.set_clean_start(false);
                 // The subscriber keeps no state of its own: what it did not acknowledge comes again, which is the point.
                 options.set_broker_session_resume_policy(v5::BrokerSessionResumePolicy::AllowBrokerOnly);
             }
@@ -182,7 +214,7 @@ pub(super) fn open(
             }
             let (client, events) =
                 v5::AsyncClient::builder(options).try_build().map_err(|e| Failure::Configuration(e.to_string()))?;
-            Ok((Client::V5(client.clone()), Driver::V5(Box::new(events), client)))
+            Ok((Client::V5(client.clone()), Driver::V5(Box::new(events), client, settings.client_id.clone())))
         }
     }
 }
@@ -190,14 +222,8 @@ pub(super) fn open(
 impl Client {
     /// Hands a message to the connection at `QoS` 1 and gives what becomes of it. Never waits: `None` where the connection
     /// has no room or is gone.
-    pub(super) fn publish(
-        &self,
-        topic: String,
-        payload: Bytes,
-        content_type: ContentType,
-        retain: bool,
-        sent_at: Option<Timestamp>,
-    ) -> Option<impl Future<Output = Outcome> + Send + use<>> {
+    pub(super) fn publish(&self, message: Publish) -> Option<impl Future<Output = Outcome> + Send + use<>> {
+        let Publish { topic, payload, content_type, retain, sent_at, expiry_s } = message;
         let notice = match self {
             Self::V3(client) => {
                 let options = v4::PublishOptions::at_least_once().retain(retain);
@@ -206,6 +232,7 @@ impl Client {
             Self::V5(client) => {
                 let properties = v5::PublishProperties {
                     payload_format_indicator: Some(1),
+                    message_expiry_interval: expiry_s,
                     content_type: Some(content_type.as_str().to_owned()),
                     user_properties: sent_at.map(|at| ("sent_at".to_owned(), at.to_string())).into_iter().collect(),
                     ..v5::PublishProperties::default()
@@ -217,17 +244,17 @@ impl Client {
         Some(notice.outcome())
     }
 
-    /// Asks for a subscription at `QoS` 1; a refusal comes as [`Incoming::Subscribed`]. False where the filter is none.
-    pub(super) async fn subscribe(&self, filter: &str) -> bool {
+    /// Asks for subscriptions at `QoS` 1; a refusal comes as [`Incoming::Subscribed`]. False where a filter is none.
+    pub(super) async fn subscribe(&self, filters: &[String]) -> bool {
         // Other errors mean that the connection is gone, which the driver tells.
         match self {
             Self::V3(client) => {
-                let asked = client.subscribe(filter, v4::QoS::AtLeastOnce).await;
-                !matches!(asked, Err(v4::ClientError::InvalidRequest(_)))
+                let filters = filters.iter().map(|filter| v4::SubscribeFilter::new(filter.clone(), v4::QoS::AtLeastOnce));
+                !matches!(client.subscribe_many(filters).await, Err(v4::ClientError::InvalidRequest(_)))
             }
             Self::V5(client) => {
-                let asked = client.subscribe(filter, v5::QoS::AtLeastOnce).await;
-                !matches!(asked, Err(v5::ClientError::InvalidRequest(_)))
+                let filters = filters.iter().map(|filter| v5::SubscribeFilter::new(filter.clone(), v5::QoS::AtLeastOnce));
+                !matches!(client.subscribe_many(filters).await, Err(v5::ClientError::InvalidRequest(_)))
             }
         }
     }
@@ -288,9 +315,9 @@ impl Driver {
                     Ok(event) => from_v3(event, client),
                     Err(error) => Some(Incoming::Failed(Failure::from_v3(error))),
                 },
-                Self::V5(events, client) => match events.poll().await {
+                Self::V5(events, client, client_id) => match events.poll().await {
                     Ok(event) => from_v5(event, client),
-                    Err(error) => Some(Incoming::Failed(Failure::from_v5(error))),
+                    Err(error) => Some(Incoming::Failed(Failure::from_v5(error, client_id))),
                 },
             };
             let Some(incoming) = incoming else { continue };
@@ -305,8 +332,8 @@ impl Driver {
 
 fn from_v3(event: v4::Event, client: &v4::AsyncClient) -> Option<Incoming> {
     match event {
-        v4::Event::Incoming(v4::Packet::ConnAck(ack)) => {
-            Some(Incoming::Connected { session_present: ack.session_present, max_packet_size: None })
+        v4::Event::Incoming(v4::Packet::ConnAck(_)) => {
+            Some(Incoming::Connected { max_packet_size: None })
         }
         v4::Event::Incoming(v4::Packet::Publish(publish)) => {
             let ack = client.prepare_ack(&publish).map(Ack::V3);
@@ -318,8 +345,8 @@ fn from_v3(event: v4::Event, client: &v4::AsyncClient) -> Option<Incoming> {
             }))
         }
         v4::Event::Incoming(v4::Packet::SubAck(ack)) => {
-            let refused = ack.return_codes.iter().any(|code| matches!(code, v4::SubscribeReasonCode::Failure));
-            Some(Incoming::Subscribed(if refused { Err("not authorized".to_owned()) } else { Ok(()) }))
+            let refused = ack.return_codes.iter().position(|code| matches!(code, v4::SubscribeReasonCode::Failure));
+            Some(Incoming::Subscribed(refused.map_or(Ok(()), |at| Err((at, "not authorized".to_owned())))))
         }
         _ => None,
     }
@@ -328,7 +355,6 @@ fn from_v3(event: v4::Event, client: &v4::AsyncClient) -> Option<Incoming> {
 fn from_v5(event: v5::Event, client: &v5::AsyncClient) -> Option<Incoming> {
     match event {
         v5::Event::Incoming(v5::Packet::ConnAck(ack)) => Some(Incoming::Connected {
-            session_present: ack.session_present,
             max_packet_size: ack.properties.and_then(|properties| properties.max_packet_size).map(|size| size as usize),
         }),
         v5::Event::Incoming(v5::Packet::Publish(publish)) => {
@@ -341,8 +367,9 @@ fn from_v5(event: v5::Event, client: &v5::AsyncClient) -> Option<Incoming> {
             }))
         }
         v5::Event::Incoming(v5::Packet::SubAck(ack)) => {
-            let refused = ack.return_codes.iter().find(|code| !matches!(code, v5::SubscribeReasonCode::Success(_)));
-            Some(Incoming::Subscribed(refused.map_or(Ok(()), |code| Err(words(code)))))
+            let mut codes = ack.return_codes.iter().enumerate();
+            let refused = codes.find(|(_, code)| !matches!(code, v5::SubscribeReasonCode::Success(_)));
+            Some(Incoming::Subscribed(refused.map_or(Ok(()), |(at, code)| Err((at, words(code))))))
         }
         _ => None,
     }

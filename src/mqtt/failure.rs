@@ -1,10 +1,20 @@
 //! Why there is no connection, in words for people.
 
 use std::io;
+use std::time::Duration;
 
 use rumqttc_v4 as v4;
 use rumqttc_v5 as v5;
 use rustls::{AlertDescription, CertificateError};
+
+use crate::model::Timestamp;
+
+/// 2026-01-01T00:00:00Z, before this program was made: a clock that is behind it was never set.
+const CLOCK_SET: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// Connections in a row that were closed without a word within [`SHORT`], after which another client is suspected.
+const CLOSINGS: u32 = 3;
+const SHORT: Duration = Duration::from_secs(10);
 
 /// Why a connection could not be made, or was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +47,15 @@ pub enum Failure {
     /// The broker's certificate is not acceptable.
     #[error("the broker's certificate is not accepted: {0}")]
     Certificate(String),
+    /// The broker's certificate cannot be judged, because this machine does not know the time.
+    #[error(
+        "the broker's certificate cannot be checked yet: the clock of this machine is not set ({clock}); it is tried again \
+         until it is"
+    )]
+    ClockNotSet {
+        /// What it says.
+        clock: Timestamp,
+    },
     /// The broker does not accept this client's certificate, or misses one.
     #[error("the broker refuses the TLS connection: {0}")]
     TlsRefused(String),
@@ -58,6 +77,24 @@ pub enum Failure {
     /// The broker ended the connection and said why.
     #[error("the broker ended the connection: {0}")]
     Ended(String),
+    /// Another client has the same client id.
+    #[error(
+        "another client connected with the client id {client_id}, so the broker ended this connection; give each gateway an \
+         `id` of its own, or a `client_id` in [mqtt]"
+    )]
+    TakenOver {
+        /// The client id.
+        client_id: String,
+    },
+    /// The broker closes every connection soon after it was made.
+    #[error(
+        "the broker closes the connection again and again, without a word: likely another client connects with the client id \
+         {client_id} as well (give each gateway an `id` of its own, or a `client_id` in [mqtt]), or the broker forbids a topic"
+    )]
+    ClosedAgain {
+        /// The client id.
+        client_id: String,
+    },
     /// The broker closed the connection without a word.
     #[error(
         "the broker closed the connection without a word (another client with this client id, a topic that it forbids, \
@@ -80,7 +117,7 @@ impl Failure {
             Err(error) => error,
         };
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Self::from_tls(tls);
+            return Self::from_tls(tls, wall_clock());
         }
         match error.kind() {
             io::ErrorKind::TimedOut => Self::TimedOut,
@@ -92,9 +129,15 @@ impl Failure {
         }
     }
 
-    fn from_tls(error: &rustls::Error) -> Self {
+    fn from_tls(error: &rustls::Error, clock: Timestamp) -> Self {
         use rustls::Error;
         match error {
+            Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ) if clock < CLOCK_SET => Self::ClockNotSet { clock },
             Error::InvalidCertificate(reason) => Self::Certificate(match reason {
                 CertificateError::UnknownIssuer => {
                     "no authority that is trusted here has signed it (name your own in `ca_file`)".to_owned()
@@ -152,7 +195,8 @@ impl Failure {
         }
     }
 
-    pub(super) fn from_v5(error: v5::ConnectionError) -> Self {
+    pub(super) fn from_v5(error: v5::ConnectionError, client_id: &str) -> Self {
+        use v5::mqttbytes::v5::DisconnectReasonCode as Reason;
         use v5::{ConnectReturnCode as Code, ConnectionError as Error, StateError as State};
         match error {
             Error::Io(error)
@@ -167,6 +211,9 @@ impl Failure {
                 Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => Self::Version("5"),
                 code => Self::RefusedByBroker(words(&code)),
             },
+            Error::MqttState(State::ServerDisconnect { reason_code: Reason::SessionTakenOver, .. }) => {
+                Self::TakenOver { client_id: client_id.to_owned() }
+            }
             Error::MqttState(State::ServerDisconnect { reason_code, reason_string }) => {
                 Self::Ended(reason_string.unwrap_or_else(|| words(&reason_code)))
             }
@@ -179,10 +226,32 @@ impl Failure {
     fn from_client_tls(error: v5::TlsError) -> Self {
         match error {
             v5::TlsError::Io(error) => Self::from_io(error),
-            v5::TlsError::TLS(error) => Self::from_tls(&error),
+            v5::TlsError::TLS(error) => Self::from_tls(&error, wall_clock()),
             other => Self::Tls(other.to_string()),
         }
     }
+}
+
+/// Tells a quarrel over a client id, where brokers only close (MQTT 3.1.1 has no word for it), from a single loss.
+#[derive(Debug, Default)]
+pub(super) struct Closings {
+    in_a_row: u32,
+}
+
+impl Closings {
+    /// The failure in better words, where what came before allows it. `lasted`: how long the connection did, if it was made.
+    pub(super) fn judge(&mut self, failure: Failure, lasted: Option<Duration>, client_id: &str) -> Failure {
+        if failure != Failure::Closed || lasted.is_none_or(|lasted| lasted >= SHORT) {
+            self.in_a_row = 0;
+            return failure;
+        }
+        self.in_a_row += 1;
+        if self.in_a_row < CLOSINGS { failure } else { Failure::ClosedAgain { client_id: client_id.to_owned() } }
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 /// `NotAuthorized` as `not authorized`.
@@ -195,4 +264,45 @@ pub(super) fn words(code: &impl std::fmt::Debug) -> String {
         out.extend(character.to_lowercase());
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_cannot_be_valid_yet_is_the_fault_of_a_clock_that_was_never_set() {
+        for error in [CertificateError::NotValidYet, CertificateError::Expired] {
+            let error = rustls::Error::InvalidCertificate(error);
+            let unset = Failure::from_tls(&error, Timestamp::from_millis(60_000)).to_string();
+            assert!(unset.contains("is not set (1970-01-01T00:01:00.000Z)") && unset.contains("tried again"), "{unset}");
+            let set = Failure::from_tls(&error, CLOCK_SET).to_string();
+            assert!(set.contains("or the clock is wrong"), "{set}");
+        }
+        let other = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert!(matches!(Failure::from_tls(&other, Timestamp::from_millis(0)), Failure::Certificate(_)));
+    }
+
+    #[test]
+    fn a_client_that_is_thrown_out_names_its_client_id() {
+        let reason_code = v5::mqttbytes::v5::DisconnectReasonCode::SessionTakenOver;
+        let error = v5::StateError::ServerDisconnect { reason_code, reason_string: Some("taken".to_owned()) };
+        let failure = Failure::from_v5(v5::ConnectionError::MqttState(error), "gw-7");
+        assert_eq!(failure, Failure::TakenOver { client_id: "gw-7".to_owned() });
+        let words = failure.to_string();
+        assert!(words.contains("gw-7") && words.contains("each gateway"), "{words}");
+    }
+
+    #[test]
+    fn repeated_closings_of_short_connections_are_likely_a_quarrel_over_the_client_id() {
+        let mut closings = Closings::default();
+        let mut judge = |failure, seconds: Option<u64>| closings.judge(failure, seconds.map(Duration::from_secs), "gw-7");
+        assert_eq!(judge(Failure::Closed, Some(1)), Failure::Closed);
+        assert_eq!(judge(Failure::Closed, Some(1)), Failure::Closed);
+        let again = judge(Failure::Closed, Some(1)).to_string();
+        assert!(again.contains("likely") && again.contains("gw-7"), "{again}");
+        assert_eq!(judge(Failure::Closed, Some(3_600)), Failure::Closed);
+        assert_eq!(judge(Failure::Closed, Some(1)), Failure::Closed);
+        assert_eq!(judge(Failure::TimedOut, None), Failure::TimedOut);
+    }
 }

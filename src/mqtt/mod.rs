@@ -6,11 +6,13 @@
 //! ```
 //!
 //! A client lives for one connection and is then thrown away: what is not acknowledged is in the [`outbox`], which
-//! is the only truth. So fail-over between brokers, protocol versions and clean sessions need no code of their own.
+//! is the only truth (with the store that stands behind it). So fail-over between brokers, protocol versions and clean sessions
+//! need no code of their own.
 
 mod backoff;
 pub mod broker;
 mod client;
+mod clock;
 mod connect;
 mod failure;
 mod inbound;
@@ -20,9 +22,10 @@ mod states;
 mod subscription;
 pub mod wire;
 
+pub use clock::{Clock, Moment};
 pub use connect::{Endpoint, Settings, SettingsError, client_id};
 pub use failure::Failure;
 pub use inbound::{Inbound, InboundStatus, Report};
 pub use outbox::Limits;
-pub use publisher::{Publisher, PublisherStatus};
+pub use publisher::{Backing, Intake, Publisher, PublisherStatus, ReplayRefused, Replays, Stored};
 pub use subscription::{AckToken, Delivered, Keep, Notice, Subscription};

@@ -1,34 +1,46 @@
 //! The queue between the engine and MQTT.
 //!
-//! Each device has a lane of its events in their order. Of each lane only the first may be under way, and the next one
-//! follows when it is acknowledged; so order is kept per device while many devices are under way at once. A refused
-//! event waits, with its lane behind it, and is parked after [`Limits::tries`].
+//! Each device has a lane of its entries in their order. Of each lane only the first may be under way, and the next one
+//! follows when it is settled; so order is kept per device while many devices are under way at once. A refused entry
+//! waits, with its lane behind it, and is parked after [`Limits::tries`].
 //!
-//! This one lives in memory. It neither sends nor reads a clock: a durable one takes its place by keeping the messages in
-//! the database under the same keys, and filling the lanes from it at start.
+//! A trigger that nobody heard is tried again until it expires. It would hold up its device for minutes, so it leaves its
+//! lane while it waits, and joins it again at the end: of all entries it alone may come later than its place in the order.
+//!
+//! Lanes that may go stand in two lists that take turns: one of those whose first entry is fresh, one of those that are
+//! behind. So what happens now is not kept waiting by what an outage has left of other devices, and what was left is not
+//! kept waiting for ever.
+//!
+//! It neither sends nor reads a clock, and holds keys: the messages themselves are in a store, as a rule, and only the latest are
+//! kept here as well. Every step takes time that grows with the logarithm of what is held (a lane that has
+//! grown old is moved to the other list once).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::backoff::doubled;
+use super::clock::Moment;
 use super::wire::Message;
-use crate::model::DeviceId;
+use crate::model::{DeviceId, Timestamp};
+use crate::store::{self, Class, Dropped, Settled, Waiting};
 
 /// How much an outbox holds and how patient it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most events; beyond, the oldest is dropped.
+    /// Most entries; beyond, the oldest is dropped, events before triggers.
     pub events: usize,
-    /// Most bytes of topics and payloads; beyond, the oldest is dropped.
-    pub bytes: usize,
-    /// How often the broker may refuse an event before it is parked.
+    /// Most bytes of topics and payloads, in the store or here; beyond, the oldest is dropped, events before triggers.
+    pub bytes: u64,
+    /// Events that wait for longer than this are dropped.
+    pub max_age: Duration,
+    /// Most bytes of messages that are kept here where there is a store to read them from again.
+    pub cache_bytes: usize,
+    /// How often the broker may refuse an entry before it is parked.
     pub tries: u32,
     /// Wait after the first refusal; doubled with each further one.
     pub first_retry: Duration,
     /// Longest wait after a refusal.
     pub longest_retry: Duration,
-    /// Most parked events that are kept; beyond, the oldest is forgotten (its count stays).
-    pub parked: usize,
 }
 
 impl Default for Limits {
@@ -37,183 +49,356 @@ impl Default for Limits {
             // A day of a busy store (1 event/s) at about 1 kB each, within what a small gateway can spare.
             events: 100_000,
             bytes: 64 * 1024 * 1024,
+            max_age: Duration::from_secs(7 * 86_400),
+            // Some thousand messages: what a broker that keeps up is ever behind.
+            cache_bytes: 4 * 1024 * 1024,
             tries: 10,
             // 1 s doubled to 60 s: ten tries take about four minutes, long enough to correct a broker's access list.
             first_retry: Duration::from_secs(1),
             longest_retry: Duration::from_secs(60),
-            parked: 1_000,
         }
     }
 }
 
-/// An event's place in the outbox, ascending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u64);
+impl Limits {
+    /// Those of an outbox whose messages are in a store with these limits.
+    pub fn stored(limits: &store::Limits) -> Self {
+        // A key takes about 110 bytes here, whatever its message is on disk.
+        Self { events: 1_000_000, bytes: limits.max_bytes, max_age: limits.max_age, ..Self::default() }
+    }
+}
 
-/// What became of a refused event.
+/// An entry's `sequence`.
+pub type Key = u64;
+
+/// No key: sequences count from 0 and never get there.
+const NONE: Key = Key::MAX;
+
+/// A lane whose first entry was made no longer ago than this is fresh. Well above the time that an entry takes when the broker
+/// keeps up, hold times and commits included.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// What became of a refused or unheard entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub enum Fate {
     /// It will be tried again.
     Waits,
-    /// It was the last try.
-    Parked,
+    /// It is done with.
+    Settled,
+    /// It is too late for another try: given up.
+    Dropped,
+}
+
+/// An entry that may be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Going {
+    /// Its key.
+    pub key: Key,
+    /// The message; none where the store must be asked.
+    pub message: Option<Message>,
+    /// When it expires (steady axis).
+    pub expires: Option<Timestamp>,
+}
+
+/// Entries given up since the start, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drops {
+    /// There was no room.
+    pub full: u64,
+    /// Older than [`Limits::max_age`].
+    pub too_old: u64,
+    /// Triggers past their time.
+    pub expired: u64,
+    /// Not to be read any more.
+    pub damaged: u64,
+}
+
+impl Drops {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.full + self.too_old + self.expired + self.damaged
+    }
+
+    fn count(&mut self, why: Dropped) {
+        *match why {
+            Dropped::Full => &mut self.full,
+            Dropped::TooOld => &mut self.too_old,
+            Dropped::Expired => &mut self.expired,
+            Dropped::Damaged => &mut self.damaged,
+        } += 1;
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In its lane.
+    Lane,
+    /// First of its lane, and sent.
+    UnderWay,
+    /// A trigger that nobody heard, beside its lane.
+    Aside,
+}
+
+/// Small, because there may be a million of them. The lane is a linked list through the keys.
+#[derive(Debug)]
+struct Entry {
+    made: Timestamp,
+    /// The end of time for events.
+    expires: Timestamp,
+    before: Key,
+    behind: Key,
+    lane: u32,
+    bytes: u32,
+    tries: u8,
+    unheard: u8,
+    trigger: bool,
+    place: Place,
 }
 
 #[derive(Debug)]
-struct Entry {
-    device: DeviceId,
-    message: Message,
-    tries: u32,
-}
-
-#[derive(Debug, Default)]
 struct Lane {
-    keys: VecDeque<Key>,
+    device: DeviceId,
+    first: Key,
+    last: Key,
+    /// Entries of the device, those aside included.
+    held: u32,
     state: LaneState,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LaneState {
-    /// In the list of lanes whose first event may go.
-    #[default]
-    Ready,
-    /// Its first event is under way.
+    /// In one of the lists of lanes that may go. It stays there when its last entry is dropped, until it is met there.
+    Listed,
+    /// Its first entry is under way.
     UnderWay,
-    /// Its first event was refused; it may go again at that time.
+    /// Its first entry was refused; it may go again at that time.
     Waits(Instant),
+    /// All of its entries are aside.
+    Idle,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Outbox {
     limits: Limits,
+    stored: bool,
     entries: BTreeMap<Key, Entry>,
-    bytes: usize,
-    next_key: u64,
-    lanes: HashMap<DeviceId, Lane>,
-    ready: VecDeque<DeviceId>,
-    waiting: BTreeSet<(Instant, DeviceId)>,
+    bytes: u64,
+    cache: BTreeMap<Key, Message>,
+    cache_bytes: usize,
+    /// Keys that are not under way, by class: what may be dropped.
+    events: BTreeSet<Key>,
+    triggers: BTreeSet<Key>,
+    /// Triggers that are not under way, by expiry.
+    expiries: BTreeSet<(Timestamp, Key)>,
+    lanes: Vec<Lane>,
+    free: Vec<u32>,
+    by_device: HashMap<DeviceId, u32>,
+    /// Lanes whose first entry was lost with a connection: they go first, in the order in which they went.
+    again: VecDeque<u32>,
+    /// Lanes that may go. Those that are behind are sorted out when they are met.
+    fresh: VecDeque<u32>,
+    backlog: VecDeque<u32>,
+    backlogs_turn: bool,
+    waiting: BTreeSet<(Instant, u32)>,
+    /// When triggers that are aside join their lanes; may name some that are gone.
+    aside: BTreeSet<(Instant, Key)>,
+    asides: usize,
     under_way: usize,
-    parked: VecDeque<Message>,
-    dropped: u64,
-    parked_total: u64,
+    settled: Vec<(Key, Settled)>,
+    drops: Drops,
+    parked: u64,
 }
 
 impl Outbox {
-    /// An empty one.
+    /// An empty one that keeps the messages.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            stored: false,
             entries: BTreeMap::new(),
             bytes: 0,
-            next_key: 0,
-            lanes: HashMap::new(),
-            ready: VecDeque::new(),
+            cache: BTreeMap::new(),
+            cache_bytes: 0,
+            events: BTreeSet::new(),
+            triggers: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+            lanes: Vec::new(),
+            free: Vec::new(),
+            by_device: HashMap::new(),
+            again: VecDeque::new(),
+            fresh: VecDeque::new(),
+            backlog: VecDeque::new(),
+            backlogs_turn: false,
             waiting: BTreeSet::new(),
+            aside: BTreeSet::new(),
+            asides: 0,
             under_way: 0,
-            parked: VecDeque::new(),
-            dropped: 0,
-            parked_total: 0,
+            settled: Vec::new(),
+            drops: Drops::default(),
+            parked: 0,
         }
     }
 
-    /// Adds an event behind the device's others. Gives how many old ones were dropped to make room.
-    pub fn push(&mut self, device: DeviceId, message: Message) -> u64 {
-        let key = Key(self.next_key);
-        self.next_key += 1;
-        self.bytes += size(&message);
-        self.entries.insert(key, Entry { device: device.clone(), message, tries: 0 });
-        let lane = self.lanes.entry(device.clone()).or_insert_with(|| {
-            self.ready.push_back(device);
-            Lane::default()
-        });
-        lane.keys.push_back(key);
-        let mut dropped = 0;
-        while (self.entries.len() > self.limits.events || self.bytes > self.limits.bytes) && self.drop_oldest() {
-            dropped += 1;
-        }
-        self.dropped += dropped;
-        dropped
+    /// An empty one whose messages are in a store: [`Outbox::take_settled`] says what to tell it.
+    pub fn over_store(limits: Limits) -> Self {
+        Self { stored: true, ..Self::new(limits) }
     }
 
-    /// The next event to send; it is under way from then on, until one of the four answers below is given.
-    pub fn next(&mut self, now: Instant) -> Option<(Key, Message)> {
-        while self.waiting.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, device)) = self.waiting.pop_first()
-                && let Some(lane) = self.lanes.get_mut(&device)
-            {
-                lane.state = LaneState::Ready;
-                self.ready.push_back(device);
-            }
+    /// Adds an entry behind the device's others, with its message or, where there is a store, without. Keys ascend; one
+    /// that is held already is ignored.
+    pub fn push(&mut self, new: Waiting, message: Option<Message>, now: Timestamp) {
+        if new.sequence == NONE || self.entries.contains_key(&new.sequence) {
+            return;
         }
-        while let Some(device) = self.ready.pop_front() {
-            let Some(lane) = self.lanes.get_mut(&device).filter(|lane| lane.state == LaneState::Ready) else {
-                continue;
-            };
-            let Some(key) = lane.keys.front().copied() else { continue };
-            let Some(entry) = self.entries.get(&key) else { continue };
-            lane.state = LaneState::UnderWay;
-            self.under_way += 1;
-            return Some((key, entry.message.clone()));
+        let key = new.sequence;
+        let (trigger, expires) = match new.class {
+            Class::Event => (false, Timestamp::from_millis(i64::MAX)),
+            Class::Trigger { expires } => (true, expires),
+        };
+        let lane = self.lane_of(new.device);
+        let entry = Entry {
+            made: new.made,
+            expires,
+            before: NONE,
+            behind: NONE,
+            lane,
+            bytes: new.bytes,
+            tries: 0,
+            unheard: 0,
+            trigger,
+            place: Place::Lane,
+        };
+        self.bytes += u64::from(entry.bytes);
+        self.entries.insert(key, entry);
+        self.lanes[lane as usize].held += 1;
+        self.append(key, lane);
+        self.may_drop(key);
+        if let Some(message) = message {
+            self.remember(key, message);
         }
-        None
+        self.sweep(now);
+        while (self.entries.len() > self.limits.events || self.bytes > self.limits.bytes) && self.drop_oldest() {}
     }
 
-    /// When an event that waits may go again.
+    /// The next entry to send; it is under way from then on, until one of the answers below is given. Never one that has
+    /// expired.
+    pub fn next(&mut self, now: Moment) -> Option<Going> {
+        self.sweep(now.steady);
+        self.wake(now.instant);
+        let (lane, key) = self.next_lane(now.steady)?;
+        self.may_not_drop(key);
+        self.lanes[lane as usize].state = LaneState::UnderWay;
+        self.under_way += 1;
+        let entry = self.entries.get_mut(&key)?;
+        entry.place = Place::UnderWay;
+        let expires = entry.trigger.then_some(entry.expires);
+        Some(Going { key, message: self.cache.get(&key).cloned(), expires })
+    }
+
+    /// When an entry that waits may go again.
     pub fn next_due(&self) -> Option<Instant> {
-        self.waiting.first().map(|(at, _)| *at)
+        let waiting = self.waiting.first().map(|(at, _)| *at);
+        let aside = self.aside.first().map(|(at, _)| *at);
+        match (waiting, aside) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// The broker has it: it leaves the outbox.
     pub fn accepted(&mut self, key: Key) {
-        if let Some(entry) = self.take(key) {
-            self.advance(&entry.device);
-        }
+        self.remove(key, Settled::Acknowledged);
     }
 
-    /// The connection ended before an answer: it goes first when there is a connection again.
+    /// The broker has it, and nobody subscribes to it. An event is done with; a trigger is tried again until it expires.
+    pub fn unheard(&mut self, key: Key, now: Moment) -> Fate {
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.place == Place::UnderWay) else {
+            return Fate::Settled;
+        };
+        if !entry.trigger {
+            self.remove(key, Settled::Unheard);
+            return Fate::Settled;
+        }
+        if entry.expires <= now.steady {
+            self.remove(key, Settled::Dropped(Dropped::Expired));
+            return Fate::Dropped;
+        }
+        let wait = doubled(self.limits.first_retry, self.limits.longest_retry, entry.unheard.into());
+        entry.unheard = entry.unheard.saturating_add(1);
+        entry.place = Place::Aside;
+        let lane = entry.lane;
+        self.aside.insert((now.instant + wait, key));
+        self.asides += 1;
+        self.under_way -= 1;
+        self.unlink(key);
+        self.may_drop(key);
+        self.list(lane);
+        Fate::Waits
+    }
+
+    /// The connection ended before an answer, or it could not be sent: it goes first when there is a connection again.
     pub fn lost(&mut self, key: Key) {
-        let Some(entry) = self.entries.get(&key) else { return };
-        if let Some(lane) = self.lanes.get_mut(&entry.device)
-            && lane.state == LaneState::UnderWay
-        {
-            lane.state = LaneState::Ready;
-            self.under_way -= 1;
-            self.ready.push_front(entry.device.clone());
+        if let Some(lane) = self.not_under_way(key) {
+            self.lanes[lane as usize].state = LaneState::Listed;
+            self.again.push_front(lane);
         }
     }
 
     /// The broker does not want it: it waits, and its lane behind it, or is parked after the last try.
-    pub fn refused(&mut self, key: Key, now: Instant) -> Refused {
-        let Some(entry) = self.entries.get_mut(&key) else { return Refused::Parked };
-        entry.tries += 1;
-        if entry.tries >= self.limits.tries {
-            self.park(key);
-            return Refused::Parked;
+    pub fn refused(&mut self, key: Key, now: Instant, reason: &str) -> Fate {
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.place == Place::UnderWay) else {
+            return Fate::Settled;
+        };
+        entry.tries = entry.tries.saturating_add(1);
+        let tries = u32::from(entry.tries);
+        if tries >= self.limits.tries {
+            self.park(key, reason);
+            return Fate::Settled;
         }
-        let at = now + doubled(self.limits.first_retry, self.limits.longest_retry, entry.tries - 1);
-        if let Some(lane) = self.lanes.get_mut(&entry.device)
-            && lane.state == LaneState::UnderWay
-        {
-            lane.state = LaneState::Waits(at);
-            self.under_way -= 1;
-            self.waiting.insert((at, entry.device.clone()));
+        let at = now + doubled(self.limits.first_retry, self.limits.longest_retry, tries - 1);
+        if let Some(lane) = self.not_under_way(key) {
+            self.lanes[lane as usize].state = LaneState::Waits(at);
+            self.waiting.insert((at, lane));
         }
-        Refused::Waits
+        Fate::Waits
     }
 
-    /// It can never be sent: it is set aside, and its lane goes on.
-    pub fn park(&mut self, key: Key) {
-        let Some(entry) = self.take(key) else { return };
-        self.parked_total += 1;
-        self.parked.push_back(entry.message);
-        while self.parked.len() > self.limits.parked {
-            self.parked.pop_front();
-        }
-        self.advance(&entry.device);
+    /// It can never be sent: it is set aside for good, and its lane goes on.
+    pub fn park(&mut self, key: Key, reason: &str) {
+        self.remove(key, Settled::Parked(reason.to_owned()));
     }
 
-    /// Events that are held, under way or not; not the parked ones.
+    /// The store does not have it, or not in one piece: it is given up, and its lane goes on.
+    pub fn damaged(&mut self, key: Key) {
+        self.remove(key, Settled::Dropped(Dropped::Damaged));
+    }
+
+    /// Drops triggers that have expired and events that are too old.
+    pub fn sweep(&mut self, now: Timestamp) {
+        while let Some((_, key)) = self.expiries.first().copied().filter(|(expires, _)| *expires <= now) {
+            self.remove(key, Settled::Dropped(Dropped::Expired));
+        }
+        while let Some(key) = self.events.first().copied() {
+            let too_old = self.entries.get(&key).is_none_or(|entry| now.since(entry.made) > self.limits.max_age);
+            if !too_old {
+                break;
+            }
+            self.remove(key, Settled::Dropped(Dropped::TooOld));
+        }
+    }
+
+    /// What to tell the store, since the last call. Every key that was pushed comes exactly once.
+    pub fn take_settled(&mut self) -> Vec<(Key, Settled)> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Whether there is something to tell the store.
+    pub fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
+    /// Entries that are held, under way or not.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -223,85 +408,245 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    /// Bytes of topics and payloads held.
-    pub fn bytes(&self) -> usize {
+    /// Whether nothing is under way, and nothing could be at this moment.
+    pub fn is_idle(&self) -> bool {
+        self.under_way == 0 && !self.is_ready()
+    }
+
+    /// Whether there is something to send.
+    pub fn is_ready(&self) -> bool {
+        !(self.again.is_empty() && self.fresh.is_empty() && self.backlog.is_empty())
+    }
+
+    /// Bytes of topics and payloads of what is held.
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Events under way.
+    /// Entries under way.
     pub fn under_way(&self) -> usize {
         self.under_way
     }
 
-    /// Events dropped since the start because there was no room.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    /// Devices whose entries wait because the broker refused the first of them.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
-    /// Events parked since the start.
-    pub fn parked_total(&self) -> u64 {
-        self.parked_total
+    /// Triggers that wait for somebody to hear them.
+    pub fn asides(&self) -> usize {
+        self.asides
     }
 
-    /// The parked events that are still kept, oldest first.
-    pub fn parked(&self) -> impl Iterator<Item = &Message> {
-        self.parked.iter()
+    /// When the oldest entry was made.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.entries.first_key_value().map(|(_, entry)| entry.made)
     }
 
-    fn take(&mut self, key: Key) -> Option<Entry> {
-        let entry = self.entries.remove(&key)?;
-        self.bytes -= size(&entry.message);
-        Some(entry)
+    /// Entries dropped since the start.
+    pub fn drops(&self) -> Drops {
+        self.drops
     }
 
-    /// The first event of the lane is done with.
-    fn advance(&mut self, device: &DeviceId) {
-        let Some(lane) = self.lanes.get_mut(device) else { return };
-        lane.keys.pop_front();
-        let state = std::mem::take(&mut lane.state);
-        let empty = lane.keys.is_empty();
-        match state {
-            LaneState::UnderWay => self.under_way -= 1,
-            LaneState::Waits(at) => {
-                self.waiting.remove(&(at, device.clone()));
-            }
-            // It stands in the list already.
-            LaneState::Ready => {
-                if empty {
-                    self.lanes.remove(device);
-                    // The oldest is dropped first, so it stands near the front.
-                    if let Some(at) = self.ready.iter().position(|ready| ready == device) {
-                        self.ready.remove(at);
-                    }
-                }
-                return;
-            }
+    /// Entries parked since the start.
+    pub fn parked(&self) -> u64 {
+        self.parked
+    }
+
+    fn lane_of(&mut self, device: DeviceId) -> u32 {
+        if let Some(lane) = self.by_device.get(&device) {
+            return *lane;
         }
-        if empty {
-            self.lanes.remove(device);
+        let lane = Lane { device: device.clone(), first: NONE, last: NONE, held: 0, state: LaneState::Idle };
+        let at = if let Some(at) = self.free.pop() {
+            self.lanes[at as usize] = lane;
+            at
         } else {
-            self.ready.push_back(device.clone());
+            self.lanes.push(lane);
+            (self.lanes.len() - 1) as u32
+        };
+        self.by_device.insert(device, at);
+        at
+    }
+
+    /// Puts an entry at the end of its lane.
+    fn append(&mut self, key: Key, at: u32) {
+        let lane = &mut self.lanes[at as usize];
+        let before = std::mem::replace(&mut lane.last, key);
+        if before == NONE {
+            lane.first = key;
+        } else if let Some(entry) = self.entries.get_mut(&before) {
+            entry.behind = key;
+        }
+        if let Some(entry) = self.entries.get_mut(&key) {
+            (entry.before, entry.behind) = (before, NONE);
+        }
+        if self.lanes[at as usize].state == LaneState::Idle {
+            self.list(at);
         }
     }
 
-    /// Drops the oldest event that is not under way; what is under way may be at the broker already.
-    fn drop_oldest(&mut self) -> bool {
-        let found = self.entries.iter().find_map(|(key, entry)| {
-            let lane = self.lanes.get(&entry.device)?;
-            let first = lane.keys.front() == Some(key);
-            (!first || lane.state != LaneState::UnderWay).then_some((*key, first))
-        });
-        let Some((key, first)) = found else { return false };
-        let Some(entry) = self.take(key) else { return false };
-        if first {
-            self.advance(&entry.device);
-        } else if let Some(lane) = self.lanes.get_mut(&entry.device) {
-            // Right behind the one that is under way.
-            if let Some(at) = lane.keys.iter().position(|other| *other == key) {
-                lane.keys.remove(at);
+    /// Takes an entry out of its lane's order.
+    fn unlink(&mut self, key: Key) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        let (before, behind, at) = (entry.before, entry.behind, entry.lane as usize);
+        match self.entries.get_mut(&before) {
+            Some(entry) => entry.behind = behind,
+            None => self.lanes[at].first = behind,
+        }
+        match self.entries.get_mut(&behind) {
+            Some(entry) => entry.before = before,
+            None => self.lanes[at].last = before,
+        }
+    }
+
+    /// The lane may go, if it has something; where it holds nothing at all it is given back.
+    fn list(&mut self, at: u32) {
+        let lane = &mut self.lanes[at as usize];
+        if lane.first != NONE {
+            lane.state = LaneState::Listed;
+            self.fresh.push_back(at);
+        } else if lane.held > 0 {
+            lane.state = LaneState::Idle;
+        } else {
+            self.by_device.remove(&lane.device);
+            self.free.push(at);
+        }
+    }
+
+    /// The next lane that may go, taken from its list, and its first entry.
+    fn next_lane(&mut self, now: Timestamp) -> Option<(u32, Key)> {
+        loop {
+            let again = self.again.pop_front();
+            let from_fresh = !self.fresh.is_empty() && (!self.backlogs_turn || self.backlog.is_empty());
+            let at = match again {
+                Some(at) => at,
+                None if from_fresh => self.fresh.pop_front()?,
+                None => self.backlog.pop_front()?,
+            };
+            let first = self.lanes[at as usize].first;
+            let Some(entry) = self.entries.get(&first) else {
+                // Everything in it was dropped.
+                self.list(at);
+                continue;
+            };
+            if again.is_none() {
+                if from_fresh && now.since(entry.made) > FRESH {
+                    self.backlog.push_back(at);
+                    continue;
+                }
+                self.backlogs_turn = from_fresh;
+            }
+            return Some((at, first));
+        }
+    }
+
+    /// What has waited long enough may go.
+    fn wake(&mut self, now: Instant) {
+        while let Some((_, lane)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
+            self.waiting.pop_first();
+            self.list(lane);
+        }
+        while let Some((_, key)) = self.aside.first().copied().filter(|(at, _)| *at <= now) {
+            self.aside.pop_first();
+            if let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.place == Place::Aside) {
+                entry.place = Place::Lane;
+                let lane = entry.lane;
+                self.asides -= 1;
+                self.append(key, lane);
             }
         }
+    }
+
+    /// Takes an entry back from being under way; its lane, where it was.
+    fn not_under_way(&mut self, key: Key) -> Option<u32> {
+        let entry = self.entries.get_mut(&key).filter(|entry| entry.place == Place::UnderWay)?;
+        entry.place = Place::Lane;
+        let lane = entry.lane;
+        self.under_way -= 1;
+        self.may_drop(key);
+        Some(lane)
+    }
+
+    fn remove(&mut self, key: Key, settled: Settled) {
+        let Some(place) = self.entries.get(&key).map(|entry| entry.place) else { return };
+        self.may_not_drop(key);
+        if place != Place::Aside {
+            self.unlink(key);
+        }
+        let Some(entry) = self.entries.remove(&key) else { return };
+        self.bytes -= u64::from(entry.bytes);
+        if let Some(message) = self.cache.remove(&key) {
+            self.cache_bytes -= size(&message);
+        }
+        let at = entry.lane;
+        let lane = &mut self.lanes[at as usize];
+        lane.held -= 1;
+        let state = lane.state;
+        match (place, state) {
+            (Place::UnderWay, _) => {
+                self.under_way -= 1;
+                self.list(at);
+            }
+            (Place::Aside, _) => {
+                self.asides -= 1;
+                if state == LaneState::Idle {
+                    self.list(at);
+                }
+            }
+            // The first of the lane, which was what it waited for.
+            (Place::Lane, LaneState::Waits(due)) if entry.before == NONE => {
+                self.waiting.remove(&(due, at));
+                self.list(at);
+            }
+            (Place::Lane, _) => {}
+        }
+        match &settled {
+            Settled::Parked(_) => self.parked += 1,
+            Settled::Dropped(why) => self.drops.count(*why),
+            Settled::Acknowledged | Settled::Unheard => {}
+        }
+        if self.stored {
+            self.settled.push((key, settled));
+        }
+    }
+
+    /// Drops the oldest event that is not under way, or trigger where there is none; what is under way may be at the broker
+    /// already.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(key) = self.events.first().or_else(|| self.triggers.first()).copied() else { return false };
+        self.remove(key, Settled::Dropped(Dropped::Full));
         true
+    }
+
+    fn may_drop(&mut self, key: Key) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        if entry.trigger {
+            self.expiries.insert((entry.expires, key));
+            self.triggers.insert(key);
+        } else {
+            self.events.insert(key);
+        }
+    }
+
+    fn may_not_drop(&mut self, key: Key) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        if entry.trigger {
+            self.expiries.remove(&(entry.expires, key));
+            self.triggers.remove(&key);
+        } else {
+            self.events.remove(&key);
+        }
+    }
+
+    /// Keeps a message; where there is a store, the oldest are left to it.
+    fn remember(&mut self, key: Key, message: Message) {
+        self.cache_bytes += size(&message);
+        self.cache.insert(key, message);
+        while self.stored && self.cache_bytes > self.limits.cache_bytes {
+            let Some((_, message)) = self.cache.pop_first() else { return };
+            self.cache_bytes -= size(&message);
+        }
     }
 }
 

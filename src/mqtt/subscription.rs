@@ -7,10 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::backoff::Backoff;
-use super::client::{self, Ack, Client, Incoming, Received, Session};
+use super::client::{self, Ack, Client, Driving, Incoming, Received, Session};
 use super::connect::{Endpoint, Settings};
-use super::failure::Failure;
-use crate::config::MqttVersion;
+use super::failure::{Closings, Failure};
 
 /// Messages that wait to be looked at; with payloads of at most 64 KiB and a reader that keeps up, a few hundred kB.
 const CAPACITY: usize = 64;
@@ -52,6 +51,11 @@ pub struct AckToken(Option<(mpsc::UnboundedSender<Answer>, Answer)>);
 type Answer = (u64, Ack);
 
 impl AckToken {
+    /// Whether the broker waits for it; not at `QoS` 0.
+    pub fn is_awaited(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Acknowledges. Never waits; without effect when the connection that brought the message is gone, for then it comes
     /// again or is lost.
     pub fn acknowledge(self) {
@@ -62,12 +66,13 @@ impl AckToken {
     }
 }
 
-/// What the broker keeps while the connection is lost.
+/// What the broker keeps while there is no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// Nothing.
     Nothing,
-    /// What comes within ten minutes (MQTT 5 only). What came while this was not running is not asked for.
+    /// What was not acknowledged and what comes, also while this is not running: for ten minutes with MQTT 5, for as long as
+    /// the broker likes with 3.1.1.
     Messages,
 }
 
@@ -82,37 +87,35 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    /// Subscribes to `filter` under the prefix at `QoS` 1 and keeps at it.
-    pub fn start(settings: Settings, filter: &str, keep: Keep) -> (Self, mpsc::Receiver<Notice>) {
-        let filter = settings.topic(filter);
+    /// Subscribes to `filters` under the prefix at `QoS` 1 and keeps at it.
+    pub fn start(settings: Settings, filters: &[&str], keep: Keep) -> (Self, mpsc::Receiver<Notice>) {
+        let filters = filters.iter().map(|filter| settings.topic(filter)).collect();
         let (tell, notices) = mpsc::channel(CAPACITY);
-        (Self(tokio::spawn(run(settings, filter, keep, tell))), notices)
+        (Self(tokio::spawn(run(settings, filters, keep, tell))), notices)
     }
 }
 
-async fn run(settings: Settings, filter: String, keep: Keep, tell: mpsc::Sender<Notice>) {
+async fn run(settings: Settings, filters: Vec<String>, keep: Keep, tell: mpsc::Sender<Notice>) {
     let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+    let mut closings = Closings::default();
     // Bounded by the messages that were handed out and not yet acknowledged.
     let (answer, mut answers) = mpsc::unbounded_channel::<Answer>();
-    let mut session = Session::Begin;
+    // Also on the first connection: an earlier process may have left something unacknowledged.
+    let session = if keep == Keep::Nothing { Session::Clean } else { Session::Resume };
     let mut connection = 0;
     loop {
         for (at, endpoint) in settings.endpoints.iter().enumerate() {
             connection += 1;
             let began = Instant::now();
-            let asked =
-                if keep == Keep::Nothing || settings.version == MqttVersion::V3 { Session::Clean } else { session };
             let link =
-                Link { settings: &settings, endpoint, filter: &filter, tell: &tell, answer: &answer, connection };
-            let (made, failure) = link.run(asked, &mut answers).await;
+                Link { settings: &settings, endpoint, filters: &filters, tell: &tell, answer: &answer, connection };
+            let (made, failure) = link.run(session, &mut answers).await;
+            let failure = closings.judge(failure, made.then(|| began.elapsed()), &settings.client_id);
             if tell.send(Notice::Lost(endpoint.clone(), failure)).await.is_err() {
                 return;
             }
-            if made {
-                session = Session::Resume;
-                if began.elapsed() >= GOOD_CONNECTION {
-                    backoff.reset();
-                }
+            if made && began.elapsed() >= GOOD_CONNECTION {
+                backoff.reset();
             }
             if made || at + 1 == settings.endpoints.len() {
                 tokio::time::sleep(backoff.next()).await;
@@ -129,7 +132,7 @@ async fn run(settings: Settings, filter: String, keep: Keep, tell: mpsc::Sender<
 struct Link<'a> {
     settings: &'a Settings,
     endpoint: &'a Endpoint,
-    filter: &'a str,
+    filters: &'a [String],
     tell: &'a mpsc::Sender<Notice>,
     answer: &'a mpsc::UnboundedSender<Answer>,
     connection: u64,
@@ -143,23 +146,23 @@ impl Link<'_> {
             Err(failure) => return (false, failure),
         };
         let (tell, mut incoming) = mpsc::channel(CAPACITY);
-        // Ends with the receiver of what it tells.
-        let driving = tokio::spawn(driver.run(tell));
+        let _driving = Driving::start(driver, tell);
         let mut made = false;
         let failure = loop {
             tokio::select! {
                 told = incoming.recv() => match told {
-                    Some(Incoming::Connected { session_present, .. }) => {
+                    Some(Incoming::Connected { .. }) => {
                         made = true;
-                        if session_present {
-                            self.tell(Notice::Subscribed(self.endpoint.clone())).await;
-                        } else if !client.subscribe(self.filter).await {
-                            break Failure::Configuration(format!("{} is no topic filter; look at the prefix", self.filter));
+                        // Again where the broker kept the session: it may be of an earlier version, which asked for less.
+                        if !client.subscribe(self.filters).await {
+                            let filters = self.filters.join(", ");
+                            break Failure::Configuration(format!("{filters}: no topic filters; look at the prefix"));
                         }
                     }
                     Some(Incoming::Subscribed(Ok(()))) => self.tell(Notice::Subscribed(self.endpoint.clone())).await,
-                    Some(Incoming::Subscribed(Err(reason))) => {
-                        break Failure::RefusedByBroker(format!("it does not let us subscribe to {}: {reason}", self.filter));
+                    Some(Incoming::Subscribed(Err((at, reason)))) => {
+                        let filter = self.filters.get(at).map_or("", String::as_str);
+                        break Failure::RefusedByBroker(format!("it does not let us subscribe to {filter}: {reason}"));
                     }
                     Some(Incoming::Message(received)) => self.message(received).await,
                     Some(Incoming::Failed(failure)) => break failure,
@@ -169,7 +172,6 @@ impl Link<'_> {
                 () = self.tell.closed() => break Failure::Ended("as asked".to_owned()),
             }
         };
-        driving.abort();
         (made, failure)
     }
 

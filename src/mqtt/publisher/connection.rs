@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use futures::{FutureExt as _, future};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::replay::{Job, PAGE};
 use super::{Shared, Stop};
 use crate::model::Timestamp;
-use crate::mqtt::client::{self, Client, Incoming, Outcome, Session};
+use crate::mqtt::client::{self, Client, Driving, Incoming, Outcome, Publish, Session};
 use crate::mqtt::connect::{Endpoint, Settings};
 use crate::mqtt::failure::Failure;
-use crate::mqtt::outbox::{Key, Refused};
-use crate::mqtt::wire::Message;
+use crate::mqtt::outbox::{Fate, Going, Key};
+use crate::mqtt::wire::{self, ContentType, Message};
+use crate::store::{Entry, Page};
 
 /// Room for what an MQTT 5 packet holds beside topic and payload, in bytes.
 const PACKET_OVERHEAD: usize = 256;
@@ -26,6 +27,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// end them over it. Random cuts do not hit the same message that often; a message that is wrongly taken for the culprit
 /// only waits, as a refused one does.
 const PROOF: u32 = 3;
+
+/// Answers to a replay that may be under way while nothing else is to be sent, and while there is: then live events have
+/// the connection, but the replay still ends.
+const REPLAY_WINDOW: usize = 64;
+const REPLAY_TRICKLE: usize = 1;
 
 /// How a connection ended.
 pub(super) enum End {
@@ -43,8 +49,12 @@ pub(super) enum End {
 /// What a message is to the books.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ticket {
-    Event(Key),
+    /// With when it expires.
+    Event(Key, Option<Timestamp>),
     State(String, u64),
+    /// An answer to a replay, and the word that it is at its end.
+    Answer(Key),
+    Answered,
     LastWord,
 }
 
@@ -83,14 +93,13 @@ impl Suspect {
 /// With the place of the message among those of the connection.
 type Pending = Pin<Box<dyn Future<Output = (u64, Ticket, Outcome)> + Send>>;
 
-/// Ends the driver with the connection.
-struct Driving(JoinHandle<()>);
-
-impl Drop for Driving {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// What was read from the store. An error is a panic in it.
+enum Read {
+    Loaded(Vec<(Key, Option<Timestamp>)>, Option<Vec<Option<Entry>>>),
+    Page(Option<Page>),
 }
+
+type Reading = Pin<Box<dyn Future<Output = Read> + Send>>;
 
 struct Connection<'a> {
     shared: &'a Shared,
@@ -104,6 +113,12 @@ struct Connection<'a> {
     /// message takes few others with it, and a good one has its whole window after a few round trips.
     window: usize,
     sent: u64,
+    reads: FuturesUnordered<Reading>,
+    /// Entries whose messages are to be read, and those that are being read; both count as under way.
+    to_load: Vec<(Key, Option<Timestamp>)>,
+    loading: Vec<Key>,
+    replay: Option<Job>,
+    page_asked: bool,
 }
 
 /// Connects, publishes until the connection ends or a stop is asked for.
@@ -120,7 +135,7 @@ pub(super) async fn run(
         Err(failure) => return End::Failed { failure, lasted: None },
     };
     let (tell, mut incoming) = mpsc::channel(16);
-    let mut driving = Driving(tokio::spawn(driver.run(tell)));
+    let mut driving = Driving::start(driver, tell);
     let mut connection = Connection {
         shared,
         settings,
@@ -130,6 +145,11 @@ pub(super) async fn run(
         under_way: FuturesUnordered::new(),
         window: 1,
         sent: 0,
+        reads: FuturesUnordered::new(),
+        to_load: Vec::new(),
+        loading: Vec::new(),
+        replay: None,
+        page_asked: false,
     };
     let mut stopping: Option<Stop> = stop.borrow_and_update().clone();
     loop {
@@ -147,13 +167,14 @@ pub(super) async fn run(
         let due = connection.due(stopping.as_ref());
         tokio::select! {
             told = incoming.recv() => match told {
-                Some(Incoming::Connected { max_packet_size, .. }) => connection.begin(endpoint, max_packet_size),
+                Some(Incoming::Connected { max_packet_size }) => connection.begin(endpoint, max_packet_size),
                 Some(Incoming::Failed(failure)) => return connection.end(failure, suspect).await,
                 Some(Incoming::Message(_) | Incoming::Subscribed(_)) => {}
                 // The driver says why it ends before it does, unless it panics.
                 None => return connection.end(Failure::Protocol("the MQTT client stopped".to_owned()), suspect).await,
             },
             Some((_, ticket, outcome)) = connection.under_way.next() => connection.settle_all(ticket, outcome),
+            Some(read) = connection.reads.next() => connection.take(read),
             () = shared.work.notified(), if connection.connected_at.is_some() => {}
             () = sleep_until(due) => {}
             Ok(()) = stop.changed(), if stopping.is_none() => stopping.clone_from(&stop.borrow_and_update()),
@@ -176,26 +197,33 @@ impl Connection<'_> {
 
     /// Hands over as much as may be under way.
     fn fill(&mut self) {
-        let now = Instant::now();
+        let now = self.shared.clock.now();
+        self.answer();
         // States never crowd out events, nor events states: every fourth message is a state where there are both.
-        while self.under_way.len() < self.window {
+        loop {
+            let room = self.room();
             let mut books = self.shared.books();
             let mut batch = Vec::new();
-            let room = self.window - self.under_way.len();
-            while batch.len() < room {
-                let state_first = batch.len() % 4 == 3;
+            let mut taken = 0;
+            while taken < room {
+                let state_first = taken % 4 == 3;
                 let event = if state_first { None } else { books.outbox.next(now) };
-                if let Some((key, message)) = event {
-                    batch.push((Ticket::Event(key), message));
-                } else if let Some((message, version)) = books.states.next() {
-                    batch.push((Ticket::State(message.topic.clone(), version), message));
-                } else if state_first && let Some((key, message)) = books.outbox.next(now) {
-                    batch.push((Ticket::Event(key), message));
-                } else {
-                    break;
+                let state = if event.is_none() { books.states.next() } else { None };
+                let event = if state_first && state.is_none() { books.outbox.next(now) } else { event };
+                match (event, state) {
+                    (Some(Going { key, message: Some(message), expires }), _) => {
+                        batch.push((Ticket::Event(key, expires), message));
+                    }
+                    (Some(Going { key, message: None, expires }), _) => self.to_load.push((key, expires)),
+                    (None, Some((message, version))) => {
+                        batch.push((Ticket::State(message.topic.clone(), version), message));
+                    }
+                    (None, None) => break,
                 }
+                taken += 1;
             }
             drop(books);
+            self.load();
             if batch.is_empty() {
                 return;
             }
@@ -205,29 +233,140 @@ impl Connection<'_> {
         }
     }
 
+    /// How many more messages may be under way.
+    fn room(&self) -> usize {
+        self.window.saturating_sub(self.under_way.len() + self.to_load.len() + self.loading.len())
+    }
+
+    /// Reads what is to be read, all that has come together in the meantime at once.
+    fn load(&mut self) {
+        let Some(backing) = self.shared.backing.as_ref().filter(|_| self.loading.is_empty()) else { return };
+        if self.to_load.is_empty() {
+            return;
+        }
+        let wanted = std::mem::take(&mut self.to_load);
+        let keys: Vec<Key> = wanted.iter().map(|(key, _)| *key).collect();
+        self.loading.clone_from(&keys);
+        let store = std::sync::Arc::clone(&backing.store);
+        let read = tokio::task::spawn_blocking(move || store.load(&keys));
+        self.reads.push(Box::pin(read.map(|read| Read::Loaded(wanted, read.ok()))));
+    }
+
+    fn take(&mut self, read: Read) {
+        match read {
+            Read::Loaded(wanted, Some(entries)) => {
+                self.loading.clear();
+                let mut entries = entries.into_iter();
+                for (key, expires) in wanted {
+                    match entries.next().flatten() {
+                        Some(entry) => self.publish(Ticket::Event(key, expires), event_message(entry)),
+                        None => self.shared.books().outbox.damaged(key),
+                    }
+                }
+            }
+            Read::Loaded(wanted, None) => {
+                self.loading.clear();
+                for (key, _) in wanted {
+                    self.shared.books().outbox.refused(key, Instant::now(), "it could not be read from the store");
+                }
+            }
+            Read::Page(page) => {
+                self.page_asked = false;
+                match (page, self.replay.as_mut()) {
+                    (Some(page), Some(job)) => job.take(page),
+                    (None, Some(_)) => self.give_up_replay("the store could not be read"),
+                    (_, None) => {}
+                }
+            }
+        }
+    }
+
+    /// Goes on with a replay, as far as it may.
+    fn answer(&mut self) {
+        let Some(backing) = &self.shared.backing else { return };
+        if self.replay.is_none() {
+            let mut books = self.shared.books();
+            let next_sequence = books.next_key;
+            let request = books.replays.pop_front();
+            self.replay = request.map(|request| Job::new(request, &backing.context.epoch, next_sequence));
+        }
+        let most = if self.shared.books().outbox.is_ready() { REPLAY_TRICKLE } else { REPLAY_WINDOW };
+        while self.room() > 0 {
+            let Some(job) = self.replay.as_mut() else { return };
+            if job.page.is_empty()
+                && !self.page_asked
+                && let Some((from, to)) = job.to_read()
+            {
+                self.page_asked = true;
+                let store = std::sync::Arc::clone(&backing.store);
+                let read = tokio::task::spawn_blocking(move || store.page(from, to, PAGE));
+                self.reads.push(Box::pin(read.map(|read| Read::Page(read.ok()))));
+            }
+            if job.in_flight < most
+                && let Some(entry) = job.page.pop_front()
+            {
+                job.in_flight += 1;
+                let message = Message { topic: job.request.reply_to.clone(), ..event_message(entry.clone()) };
+                self.publish(Ticket::Answer(entry.sequence), message);
+                continue;
+            }
+            let Some(done) = job.done() else { return };
+            match wire::replay_done(&backing.context, &job.request, &done) {
+                Ok(message) => {
+                    job.ending = true;
+                    info!(from = job.request.from, to = job.request.to, answered = done.answered, "a replay was answered");
+                    self.publish(Ticket::Answered, message);
+                }
+                Err(error) => self.give_up_replay(&error.to_string()),
+            }
+        }
+    }
+
+    fn give_up_replay(&mut self, reason: &str) {
+        if let Some(job) = self.replay.take() {
+            self.shared.books().status.replays_refused += 1;
+            warn!(reply_to = job.request.reply_to, "a replay is given up: {reason}");
+        }
+    }
+
     fn publish(&mut self, ticket: Ticket, message: Message) {
         let topic = self.settings.topic(&message.topic);
         if self.max_packet_size.is_some_and(|max| topic.len() + message.payload.len() + PACKET_OVERHEAD > max) {
             let reason = "it is greater than the broker's greatest packet".to_owned();
-            if let Ticket::Event(key) = ticket {
+            if let Ticket::Event(key, _) = ticket {
                 // Another try would not make it smaller.
                 warn!(topic, "an event is parked: {reason}");
                 let mut books = self.shared.books();
                 books.status.refused += 1;
+                books.outbox.park(key, &reason);
                 books.status.last_refusal = Some(reason);
-                books.outbox.park(key);
             } else {
                 self.settle(ticket, Outcome::Refused(reason));
             }
             return;
         }
-        let (retain, sent_at) = match ticket {
-            Ticket::Event(_) => (false, Some(now())),
-            Ticket::State(..) | Ticket::LastWord => (true, None),
+        let mut expiry_s = None;
+        if let Ticket::Event(key, Some(expires)) = &ticket {
+            let now = self.shared.clock.steady();
+            if *expires <= now {
+                // It expired while it was read: the outbox finds out.
+                self.shared.books().outbox.lost(*key);
+                return;
+            }
+            expiry_s = Some(u32::try_from(expires.since(now).as_secs()).unwrap_or(u32::MAX).max(1));
+        }
+        let event = matches!(ticket, Ticket::Event(..) | Ticket::Answer(_));
+        let publish = Publish {
+            topic,
+            payload: message.payload,
+            content_type: message.content_type,
+            retain: matches!(ticket, Ticket::State(..) | Ticket::LastWord),
+            sent_at: event.then(now),
+            expiry_s,
         };
         self.sent += 1;
         let (place, client) = (self.sent, self.client.as_ref());
-        match client.and_then(|c| c.publish(topic, message.payload, message.content_type, retain, sent_at)) {
+        match client.and_then(|client| client.publish(publish)) {
             Some(outcome) => self.under_way.push(Box::pin(outcome.map(move |outcome| (place, ticket, outcome)))),
             // The client has room for the whole window, so this is a connection that has just ended: the driver tells.
             None => self.under_way.push(Box::pin(future::ready((place, ticket, Outcome::Lost)))),
@@ -250,27 +389,33 @@ impl Connection<'_> {
         if let Outcome::Refused(reason) = &outcome {
             books.status.last_refusal = Some(reason.clone());
             if let Some(held_back) = books.refusals.pass(Instant::now()) {
-                let what = if matches!(ticket, Ticket::Event(_)) { "an event" } else { "a state" };
+                let what = match ticket {
+                    Ticket::Event(..) => "an event",
+                    Ticket::Answer(_) | Ticket::Answered => "an answer to a replay",
+                    Ticket::State(..) | Ticket::LastWord => "a state",
+                };
                 warn!(held_back, "the broker refuses {what}: {reason}");
             }
         }
         match (ticket, outcome) {
-            (Ticket::Event(key), Outcome::Accepted) => {
+            (Ticket::Event(key, _), Outcome::Accepted) => {
                 books.status.acknowledged += 1;
                 books.outbox.accepted(key);
             }
-            (Ticket::Event(key), Outcome::Unheard) => {
-                books.status.acknowledged += 1;
-                books.status.unheard += 1;
-                books.outbox.accepted(key);
-            }
-            (Ticket::Event(key), Outcome::Refused(reason)) => {
-                books.status.refused += 1;
-                if books.outbox.refused(key, Instant::now()) == Refused::Parked {
-                    warn!(parked = books.outbox.parked_total(), "an event is parked after the last try: {reason}");
+            (Ticket::Event(key, _), Outcome::Unheard) => {
+                let now = self.shared.clock.now();
+                if books.outbox.unheard(key, now) == Fate::Settled {
+                    books.status.acknowledged += 1;
+                    books.status.unheard += 1;
                 }
             }
-            (Ticket::Event(key), Outcome::Lost) => books.outbox.lost(key),
+            (Ticket::Event(key, _), Outcome::Refused(reason)) => {
+                books.status.refused += 1;
+                if books.outbox.refused(key, Instant::now(), &reason) == Fate::Settled {
+                    warn!(parked = books.outbox.parked(), "an event is parked after the last try: {reason}");
+                }
+            }
+            (Ticket::Event(key, _), Outcome::Lost) => books.outbox.lost(key),
             (Ticket::State(topic, version), outcome) => {
                 // A refused state is tried again with its next value, or on the next connection.
                 books.status.states_refused += u64::from(matches!(outcome, Outcome::Refused(_)));
@@ -278,13 +423,28 @@ impl Connection<'_> {
                     books.states.settled(&topic, version);
                 }
             }
-            (Ticket::LastWord, _) => {}
+            (Ticket::Answer(_), Outcome::Accepted | Outcome::Unheard) => {
+                if let Some(job) = self.replay.as_mut() {
+                    job.answered();
+                }
+            }
+            (Ticket::Answered, Outcome::Accepted | Outcome::Unheard) => {
+                books.status.replays_answered += 1;
+                self.replay = None;
+            }
+            (Ticket::Answer(_) | Ticket::Answered, Outcome::Refused(reason)) => {
+                drop(books);
+                self.give_up_replay(&reason);
+            }
+            (Ticket::Answer(_) | Ticket::Answered, Outcome::Lost) | (Ticket::LastWord, _) => {}
         }
     }
 
+    /// Whether an orderly stop has nothing to wait for. Where there is a store, what waits for its time is safe there.
     fn nothing_left(&self) -> bool {
         let books = self.shared.books();
-        books.outbox.is_empty() && books.states.pending() == 0
+        let sent = if self.shared.backing.is_some() { books.outbox.is_idle() } else { books.outbox.is_empty() };
+        sent && books.states.pending() == 0
     }
 
     /// When to look again without being told to.
@@ -300,6 +460,10 @@ impl Connection<'_> {
     async fn end(mut self, failure: Failure, suspect: &mut Suspect) -> End {
         // With the driver and the last client goes every answer that is still awaited.
         self.client = None;
+        // Whoever asked for a replay asks again: how far it got is not known.
+        self.replay = None;
+        self.shared.books().replays.clear();
+        self.unload();
         let mut unanswered = Vec::new();
         while let Some((place, ticket, outcome)) = self.under_way.next().await {
             if outcome == Outcome::Lost {
@@ -309,7 +473,8 @@ impl Connection<'_> {
             }
         }
         unanswered.sort_unstable_by_key(|(place, _)| *place);
-        let guilty = suspect.among(&unanswered);
+        // Thrown out by another client, the messages are innocent.
+        let guilty = if matches!(failure, Failure::TakenOver { .. }) { None } else { suspect.among(&unanswered) };
         // Backwards, because each goes to the head of the queue.
         for (at, (_, ticket)) in unanswered.into_iter().enumerate().rev() {
             if guilty == Some(at) {
@@ -324,9 +489,20 @@ impl Connection<'_> {
         End::Failed { failure, lasted: self.connected_at.map(|at| at.elapsed()) }
     }
 
+    /// What is being read was never sent.
+    fn unload(&mut self) {
+        let unsent = std::mem::take(&mut self.loading).into_iter().chain(self.to_load.drain(..).map(|(key, _)| key));
+        let unsent: Vec<Key> = unsent.collect();
+        let mut books = self.shared.books();
+        for key in unsent.into_iter().rev() {
+            books.outbox.lost(key);
+        }
+    }
+
     /// The last word, and an orderly end.
     async fn farewell(&mut self, stop: &Stop, driving: &mut Driving) {
         let until = stop.deadline.max(Instant::now() + FAREWELL);
+        self.unload();
         self.publish(Ticket::LastWord, stop.last_word.clone());
         let answers = async {
             while let Some((_, ticket, outcome)) = self.under_way.next().await {
@@ -342,7 +518,7 @@ impl Connection<'_> {
         if let Some(client) = &self.client {
             client.disconnect(FAREWELL).await;
         }
-        let _ = tokio::time::timeout(FAREWELL, &mut driving.0).await;
+        let _ = tokio::time::timeout(FAREWELL, driving.ended()).await;
         let mut books = self.shared.books();
         books.status.connected = false;
         books.status.broker = None;
@@ -355,6 +531,10 @@ async fn sleep_until(due: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => future::pending().await,
     }
+}
+
+fn event_message(entry: Entry) -> Message {
+    Message { topic: entry.topic, payload: entry.payload, content_type: ContentType::CloudEvent }
 }
 
 /// The wall clock, for `sent_at`.

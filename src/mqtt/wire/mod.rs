@@ -6,6 +6,7 @@
 //! `docs/schemas`; version 1 only grows.
 
 mod event;
+mod replay;
 mod report;
 mod state;
 
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use crate::model::{DeviceId, Frame, GatewayId, Position, SiteId, Timestamp};
 
 pub use event::{SCHEMA as EVENT_SCHEMA, event};
+pub use replay::{ReplayDone, ReplayError, ReplayRequest, replay_done, replay_request, replay_topic};
 pub use report::{ReportError, position_report};
 pub use state::{
     GatewayState, ReceiverStatus, Status, occupancy, occupancy_topic, presence, presence_topic, status_topic,

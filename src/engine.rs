@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use crate::advert::Advertisement;
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
-use crate::model::{LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
+use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
 use crate::position::{BATCH, Filter, Model, PositionReport, PowerPrior, Sample};
-use crate::presence::{Event, Machine, Reason};
+use crate::presence::{DeviceMemory, Event, Machine, Memory, Reason};
 use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
 
 /// Inputs that claim to be so far ahead of the engine's time are refused.
@@ -130,6 +130,12 @@ pub struct Engine {
     now: Timestamp,
     counters: Counters,
     outputs: VecDeque<Output>,
+    /// What the clocks of those who report say, less the engine's time, in milliseconds.
+    offset_ms: i64,
+    /// Devices whose memory has changed since it was last taken.
+    changed: BTreeSet<DeviceIndex>,
+    /// Devices that were remembered and are no longer tracked.
+    gone: Vec<DeviceId>,
 }
 
 /// The position stage of one device.
@@ -157,6 +163,9 @@ impl Engine {
             now: Timestamp::from_millis(0),
             counters: Counters { sightings_by_receiver: vec![0; registry.receivers().len()], ..Counters::default() },
             outputs: VecDeque::new(),
+            offset_ms: 0,
+            changed: BTreeSet::new(),
+            gone: Vec::new(),
             registry,
         }
     }
@@ -170,6 +179,80 @@ impl Engine {
     /// first input.
     pub fn begin(&mut self, at: Timestamp) {
         self.presence.begin(at);
+    }
+
+    /// Goes on where an earlier engine of the same epoch was. Call once, before anything else. What is found changed is
+    /// put out, and so is the presence of who is still there.
+    pub fn restore(&mut self, memory: Memory, now: Timestamp) {
+        self.now = now;
+        let mut known = Vec::new();
+        for device in &memory.devices {
+            let tracked = self.registry.device(&device.id);
+            let Some(at) = tracked.filter(|at| self.registry.devices()[at.get()].may_be_tracked()) else {
+                self.gone.push(device.id.clone());
+                continue;
+            };
+            known.push(at);
+            if device.last_report.is_some() {
+                let tracker = self.trackers[at.get()].get_or_insert_with(Tracker::new);
+                tracker.last_report = device.last_report;
+            }
+        }
+        self.presence.restore(memory, now);
+        self.publish();
+        for device in known {
+            let presence = self.presence_of(device, now);
+            if !presence.zones.is_empty() {
+                self.outputs.push_back(Output::Presence(presence));
+            }
+        }
+        let occupied: Vec<ZoneIndex> = (0..self.registry.zones().len()).map(|at| ZoneIndex(at as u32)).collect();
+        for zone in occupied {
+            let inside = self.presence.occupancy(zone);
+            if inside > 0 {
+                let id = self.registry.zones()[zone.get()].id.clone();
+                self.outputs.push_back(Output::Occupancy(id, inside));
+            }
+        }
+    }
+
+    /// Position reports are by the wall clock, and everything else by the engine's: the wall clock is ahead of it by so
+    /// many milliseconds (behind where negative). Not needed where both are one.
+    pub fn set_wall_offset(&mut self, ms: i64) {
+        self.offset_ms = ms;
+    }
+
+    /// The `sequence` of the next event.
+    pub fn sequence(&self) -> u64 {
+        self.presence.sequence()
+    }
+
+    /// What must outlive a restart, of the devices of which that has changed since the last call.
+    pub fn take_changed(&mut self) -> Vec<DeviceMemory> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().filter_map(|device| self.memory(device)).collect()
+    }
+
+    /// Devices that were remembered before a restart and are no longer registered, or no longer to be tracked.
+    pub fn take_gone(&mut self) -> Vec<DeviceId> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Whether any visit is open.
+    pub fn is_anybody_inside(&self) -> bool {
+        (0..self.registry.zones().len()).any(|at| self.presence.occupancy(ZoneIndex(at as u32)) > 0)
+    }
+
+    /// What must outlive a restart of every device that is somewhere.
+    pub fn memories(&self) -> Vec<DeviceMemory> {
+        let all = (0..self.registry.devices().len()).map(|at| DeviceIndex(at as u32));
+        all.filter_map(|device| self.memory(device)).filter(|memory| !memory.visits.is_empty()).collect()
+    }
+
+    fn memory(&self, device: DeviceIndex) -> Option<DeviceMemory> {
+        let mut memory = self.presence.memory(device)?;
+        memory.last_report = self.trackers[device.get()].as_ref().and_then(|tracker| tracker.last_report);
+        Some(memory)
     }
 
     /// The registry it works with.
@@ -292,7 +375,8 @@ impl Engine {
             self.counters.unknown_devices += 1;
             return;
         };
-        if self.refuses(report.time) {
+        let time = report.time.shifted(-self.offset_ms);
+        if self.refuses(time) {
             return;
         }
         if !self.registry.devices()[device.get()].may_be_tracked() {
@@ -317,8 +401,8 @@ impl Engine {
         tracker.last_report = Some(report.time);
         self.counters.reports += 1;
         let membership = gaussian_membership(&self.tree, level, point, report.accuracy);
-        self.presence.seen(device, None, report.time, self.now);
-        self.moved(device, Position { point, level, accuracy: report.accuracy, time: report.time }, &membership);
+        self.presence.seen(device, None, time, self.now);
+        self.moved(device, Position { point, level, accuracy: report.accuracy, time }, &membership);
         self.publish();
     }
 
@@ -366,6 +450,7 @@ impl Engine {
         let mut changed: Vec<(DeviceIndex, Timestamp)> = Vec::new();
         let mut zones: Vec<ZoneIndex> = Vec::new();
         for event in events {
+            self.changed.extend(self.registry.device(&event.device.id));
             if event.kind != crate::presence::EventKind::Dwelled {
                 if let Some(device) = self.registry.device(&event.device.id)
                     && changed.last().is_none_or(|(last, _)| *last != device)
@@ -381,22 +466,29 @@ impl Engine {
             self.outputs.push_back(Output::Event(event));
         }
         for (device, since) in changed {
-            let zones = self.presence.zones_of(device).into_iter();
-            self.outputs.push_back(Output::Presence(DevicePresence {
-                device: Arc::clone(&self.registry.devices()[device.get()]),
-                zones: zones
-                    .map(|(zone, since, visit_id)| ZonePresence {
-                        zone: self.registry.zones()[zone.get()].id.clone(),
-                        since,
-                        visit_id,
-                    })
-                    .collect(),
-                since,
-            }));
+            let presence = self.presence_of(device, since);
+            self.outputs.push_back(Output::Presence(presence));
         }
         for zone in zones {
             let id = self.registry.zones()[zone.get()].id.clone();
             self.outputs.push_back(Output::Occupancy(id, self.presence.occupancy(zone)));
+        }
+    }
+}
+
+impl Engine {
+    fn presence_of(&self, device: DeviceIndex, since: Timestamp) -> DevicePresence {
+        let zones = self.presence.zones_of(device).into_iter();
+        DevicePresence {
+            device: Arc::clone(&self.registry.devices()[device.get()]),
+            zones: zones
+                .map(|(zone, since, visit_id)| ZonePresence {
+                    zone: self.registry.zones()[zone.get()].id.clone(),
+                    since,
+                    visit_id,
+                })
+                .collect(),
+            since,
         }
     }
 }

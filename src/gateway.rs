@@ -3,31 +3,50 @@
 //! Observations are handled at the time they were received, not at the time the loop gets round to them; the clock moves
 //! the engine on only when nothing is waiting. So a loop that falls behind is late, but never wrong: it does not take a
 //! device for silent whose sighting is still in the queue.
+//!
+//! Everything is in steady time ([`crate::clock`]). What an input changed goes to the store as one batch; its events are
+//! published, and the report that led to them acknowledged, when that is committed.
+
+pub mod control;
+mod keeper;
+mod outlet;
+pub mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use crate::clock::{self, Clock};
 use crate::config::GatewayConfig;
-use crate::engine::{DevicePresence, Engine, Input, Output, ReceiverState};
-use crate::model::{DeviceId, Position, ReceiverId, Timestamp};
-use crate::mqtt::wire::{self, Context, Message, ReceiverStatus, Status, WireError};
-use crate::mqtt::{Inbound, Limits, Publisher, Settings, SettingsError, client_id};
+use crate::engine::{Engine, Input, ReceiverState};
+use crate::model::{GatewayId, ReceiverId, Timestamp};
+use crate::mqtt::wire::{self, Context, ReceiverStatus, Status, StoreWords, WireError};
+use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::registry::Registry;
+use crate::source::live::{self, Feed};
 use crate::source::{Observation, Sink, ble};
+use crate::store::{self, Opened, Store, StoreError};
+use control::Control;
+use keeper::{Keeper, Then};
+pub use outlet::Outlet;
+use report::OutboxReport;
 
 /// Observations that may wait for the loop. At 1,000 sightings a second that is four seconds.
 const QUEUE: usize = 4_096;
-/// Positions in the presence topic are published at most this often for each device.
-const POSITION_INTERVAL: Duration = Duration::from_secs(10);
-/// Presence of an earlier epoch is cleared for at most so many devices: each is a message on every connection.
-const MOST_CLEARED: usize = 10_000;
 /// How long an orderly stop may take to publish what is left.
 const DRAIN: Duration = Duration::from_secs(3);
+/// How long an orderly stop may take to write down what is left.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// How often the wall clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the system is asked whether its clock is set, until it is.
+const ASK_CLOCK: Duration = Duration::from_secs(10);
+/// Events that wait in memory while the disk takes none, in bytes: some 60,000.
+const UNCOMMITTED: usize = 64 * 1024 * 1024;
 
 /// Why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -35,121 +54,15 @@ pub enum GatewayError {
     /// The broker's settings are unusable.
     #[error(transparent)]
     Mqtt(#[from] SettingsError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The first status cannot be said.
     #[error(transparent)]
     Wire(#[from] WireError),
-}
-
-/// The wall clock.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// From the engine's outputs to the broker.
-#[derive(Debug)]
-pub struct Outlet {
-    context: Context,
-    publisher: Publisher,
-    publish_positions: bool,
-    presence: BTreeMap<DeviceId, Known>,
-    unsaid: u64,
-}
-
-/// What was last said of a device.
-#[derive(Debug)]
-struct Known {
-    presence: DevicePresence,
-    position: Option<Position>,
-    position_said: Option<Timestamp>,
-}
-
-impl Outlet {
-    /// An outlet that has said nothing.
-    pub fn new(context: Context, publisher: Publisher, publish_positions: bool) -> Self {
-        Self { context, publisher, publish_positions, presence: BTreeMap::new(), unsaid: 0 }
-    }
-
-    /// Says that nobody is anywhere: the state before the first event. What brokers still hold of an earlier epoch is
-    /// cleared, so that nobody is said to be where they were when the gateway stopped.
-    pub fn nobody(&mut self, registry: &Registry, at: Timestamp) {
-        for device in registry.devices().iter().take(MOST_CLEARED) {
-            self.publisher.clear_state(&wire::presence_topic(&self.context.site, &device.id));
-        }
-        for zone in registry.zones() {
-            self.state(wire::occupancy(&self.context, &zone.id, 0, at));
-        }
-    }
-
-    /// Hands an output to the publisher. `at` is the engine's time.
-    pub fn put(&mut self, output: Output, at: Timestamp) {
-        match output {
-            Output::Event(event) => match wire::event(&self.context, &event) {
-                Ok(message) => self.publisher.event(&event.device.id, message),
-                Err(error) => self.cannot_say(&error),
-            },
-            Output::Occupancy(zone, inside) => self.state(wire::occupancy(&self.context, &zone, inside, at)),
-            Output::Presence(presence) => {
-                let known = self.presence.remove(&presence.device.id);
-                let position = known.as_ref().and_then(|known| known.position);
-                let position_said = known.and_then(|known| known.position_said);
-                self.say_presence(Known { presence, position, position_said }, at);
-            }
-            Output::Position(device, position) => {
-                if self.publish_positions
-                    && let Some(mut known) = self.presence.remove(&device.id)
-                {
-                    known.position = Some(position);
-                    let due = known.position_said.is_none_or(|said| position.time.since(said) >= POSITION_INTERVAL);
-                    if due && !known.presence.zones.is_empty() {
-                        self.say_presence(known, at);
-                    } else {
-                        self.presence.insert(device.id.clone(), known);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The publisher.
-    pub fn publisher(&self) -> &Publisher {
-        &self.publisher
-    }
-
-    /// Sets a state.
-    pub fn state(&mut self, message: Result<Message, WireError>) {
-        match message {
-            Ok(message) => self.publisher.state(message),
-            Err(error) => self.cannot_say(&error),
-        }
-    }
-
-    /// Publishes what is left for at most `within`, says that the gateway is gone, and disconnects.
-    pub async fn close(self, since: Timestamp, at: Timestamp, within: Duration) {
-        match (Status { at, ..Status::offline(since) }).message(&self.context) {
-            Ok(last_word) => {
-                let left = self.publisher.shutdown(last_word, within).await.queued;
-                if left > 0 {
-                    warn!(left, "stopped with events that no broker has taken: they are lost");
-                }
-            }
-            Err(error) => warn!(%error, "stopped without a word to the broker"),
-        }
-    }
-
-    fn say_presence(&mut self, mut known: Known, at: Timestamp) {
-        let position = known.position.filter(|_| self.publish_positions && !known.presence.zones.is_empty());
-        if position.is_some() {
-            known.position_said = Some(at);
-        }
-        self.state(wire::presence(&self.context, &known.presence, position.as_ref()));
-        self.presence.insert(known.presence.device.id.clone(), known);
-    }
-
-    fn cannot_say(&mut self, error: &WireError) {
-        self.unsaid += 1;
-        warn!(%error, "not published");
-    }
+    /// The system gives no thread.
+    #[error("the sightings cannot be read: {0}")]
+    Feed(std::io::Error),
 }
 
 /// What is known of a receiver.
@@ -158,49 +71,91 @@ struct ReceiverNow {
     detail: Option<String>,
 }
 
-/// Runs the gateway until `shutdown` says so.
+/// Runs the gateway until `shutdown` says so. `feed` is where sightings come from beside its own radios.
 ///
 /// # Errors
 /// [`GatewayError`] where it cannot begin; once it runs, whatever fails is retried.
 pub async fn run(
     config: GatewayConfig,
     registry: Registry,
+    feed: Option<Feed>,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), GatewayError> {
     let registry = Arc::new(registry);
-    let started = now();
+    let clock = Clock::new();
+    let site = registry.site().id.clone();
+    let Opened { store, head, devices, waiting, is_new, set_aside } =
+        Store::open(store_options(&config, &registry, clock.now()))?;
+    if let Some((path, why)) = &set_aside {
+        warn!("the database was damaged ({why}): it is set aside as {}, and a new epoch begins", path.display());
+    }
+    clock.resume(head.jumped_ms, head.jumps, if is_new { Timestamp::from_millis(0) } else { head.alive_at });
     let context = Context {
-        site: registry.site().id.clone(),
+        site: site.clone(),
         gateway: config.id.clone(),
-        epoch: epoch(),
+        epoch: head.epoch.clone(),
         frame: *registry.frame(),
     };
+    let began = clock.wall(clock.now());
     let settings = Settings::new(&config.mqtt, client_id(&context.site, &context.gateway))?;
-    let will = Status::offline(started).message(&context)?;
-    let publisher = Publisher::start(settings.clone(), will, Limits::default(), None);
-    let (inbound, mut reports) = Inbound::start(settings, &context.site, &context.gateway, None);
-    let mut outlet = Outlet::new(context.clone(), publisher, config.mqtt.publish_positions);
-    outlet.nobody(&registry, started);
+    let will = Status::offline(began).message(&context)?;
+    let steady = clock.clone();
+    let backing = Backing {
+        store: Arc::new(store.clone()),
+        clock: mqtt::Clock::new(move || steady.now()),
+        context: context.clone(),
+        next_sequence: head.sequence,
+    };
+    let limits = mqtt::Limits::stored(&store_limits(&config));
+    let publisher = Publisher::start(settings.clone(), will, limits, Some(backing));
+    let waits = waiting.len();
+    publisher.restore(waiting);
+    let intake = publisher.intake();
+    store.start(move |entries| intake.queue(entries));
+    let replays = Some(publisher.replays());
+    let (inbound, mut reports) = Inbound::start(settings, &context.site, &context.gateway, replays);
+    let _control = control(&config, &context, &store, publisher.intake());
 
+    let (mut keeper, memory) = Keeper::new(store, clock.clone(), head, devices);
+    let mut outlet =
+        Outlet::new(context.clone(), publisher, config.mqtt.publish_positions).durable(clock.clone());
     let mine: Vec<ReceiverId> = config.adapters.iter().map(|adapter| adapter.receiver.clone()).collect();
-    let (sink, mut observations) = Sink::new(&mine, QUEUE);
+    let (sink, mut observations) = Sink::new(&mine, QUEUE, clock.clone());
     let radio = tokio::spawn(ble::run(config.adapters.clone(), sink.clone(), shutdown.clone()));
+    if let Some(feed) = feed {
+        live::start(feed, sink.clone()).map_err(GatewayError::Feed)?;
+    }
+    let asking = tokio::spawn(ask_about_the_clock(clock.clone()));
     let mut receivers: BTreeMap<ReceiverId, ReceiverNow> = mine
         .iter()
         .map(|id| (id.clone(), ReceiverNow { state: ReceiverState::Down, detail: Some("starting".to_owned()) }))
         .collect();
     let mut engine = Engine::new(Arc::clone(&registry), &context.epoch);
-    engine.begin(started);
-    for receiver in &mine {
-        engine.handle(Input::Receiver(receiver.clone(), ReceiverState::Down), started);
+    engine.set_wall_offset(clock.offset_ms());
+    if is_new {
+        engine.begin(clock.now());
+    } else {
+        let visits: usize = memory.devices.iter().map(|device| device.visits.len()).sum();
+        info!(visits, waits, "goes on where it was at {}", clock.wall(memory.alive_at));
+        engine.restore(memory, clock.now());
     }
+    for receiver in &mine {
+        engine.handle(Input::Receiver(receiver.clone(), ReceiverState::Down), clock.now());
+    }
+    put_all(&mut engine, &mut outlet);
+    outlet.nobody_else(&registry, clock.now());
+    keeper.keep(&mut engine, &mut outlet, Vec::new());
     info!(site = %context.site, gateway = %context.gateway, epoch = %context.epoch, "running");
 
     let mut status_due = tokio::time::interval(config.mqtt.status_interval);
     status_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
     loop {
         let deadline = engine.next_deadline();
         let mut changed = false;
+        let mut then: Vec<Then> = Vec::new();
         tokio::select! {
             _ = shutdown.changed() => break,
             observation = observations.recv() => {
@@ -212,29 +167,123 @@ pub async fn run(
             }
             Some(received) = reports.recv() => {
                 changed |= catch_up(&mut engine, &mut receivers, &mut outlet, &mut observations);
-                engine.handle(Input::PositionReport(received.report), now());
+                engine.handle(Input::PositionReport(received.report), clock.now());
                 put_all(&mut engine, &mut outlet);
-                received.token.acknowledge();
+                then.push(Box::new(move || received.token.acknowledge()));
             }
-            () = until(deadline) => {
+            () = until(&clock, deadline) => {
                 changed |= catch_up(&mut engine, &mut receivers, &mut outlet, &mut observations);
-                engine.advance(now());
+                engine.advance(clock.now());
                 put_all(&mut engine, &mut outlet);
+            }
+            _ = tick.tick() => {
+                if let Some(by) = clock.look() {
+                    warn!("the clock was set {}: stays and holds go on as if it was not", jump_in_words(by));
+                    engine.set_wall_offset(clock.offset_ms());
+                    keeper.jumped(&engine);
+                }
+                engine.set_wall_offset(clock.offset_ms());
+                keeper.tick(&engine);
+                let fails = keeper.store().status().failing.is_some();
+                changed |= std::mem::replace(&mut failing, fails) != fails;
             }
             _ = status_due.tick() => changed = true,
         }
+        keeper.keep(&mut engine, &mut outlet, then);
         if changed {
-            let status = status(started, &engine, &sink, &receivers, &outlet, &inbound);
+            let status = status(began, &clock, &engine, &sink, &receivers, &outlet, &inbound, keeper.store());
             outlet.state(status.message(&context));
         }
     }
     info!("stopping");
+    asking.abort();
     drop(inbound);
-    outlet.close(started, now(), DRAIN).await;
+    keeper.finish(&mut engine, &mut outlet, LAST_COMMIT).await;
+    outlet.close(began, clock.wall(clock.now()), DRAIN).await;
+    let uncommitted = keeper.close(LAST_COMMIT);
+    if uncommitted > 0 {
+        warn!(uncommitted, "stopped with events that the disk has not taken: they are lost");
+    }
     // The radio was told by the same signal; it has its own time limits.
     let _ = tokio::time::timeout(Duration::from_secs(2), radio).await;
     info!("stopped");
     Ok(())
+}
+
+fn store_options(config: &GatewayConfig, registry: &Registry, now: Timestamp) -> store::Options {
+    store::Options {
+        dir: config.data_dir.clone(),
+        site: registry.site().id.clone(),
+        limits: store_limits(config),
+        dictionary: dictionary(registry, &config.id),
+        now,
+    }
+}
+
+/// What the payloads of this site are like: one of each kind for as many zones as there is room for.
+fn dictionary(registry: &Registry, gateway: &GatewayId) -> Vec<u8> {
+    const ROOM: usize = 32 * 1024;
+    let context = Context {
+        site: registry.site().id.clone(),
+        gateway: gateway.clone(),
+        epoch: "0".repeat(12),
+        frame: *registry.frame(),
+    };
+    let mut dictionary = Vec::new();
+    for zone in registry.zones() {
+        for sample in wire::samples(&context, zone) {
+            if dictionary.len() + sample.payload.len() <= ROOM {
+                dictionary.extend_from_slice(&sample.payload);
+            }
+        }
+    }
+    dictionary
+}
+
+fn store_limits(config: &GatewayConfig) -> store::Limits {
+    store::Limits {
+        max_age: config.outbox.max_age,
+        max_bytes: config.outbox.max_bytes,
+        tail_age: config.outbox.keep,
+        tail_bytes: config.outbox.keep_bytes,
+        memory_bytes: UNCOMMITTED,
+    }
+}
+
+/// What the commands beside it may ask.
+fn control(config: &GatewayConfig, context: &Context, store: &Store, publisher: Intake) -> Option<Control> {
+    let (store, epoch) = (store.clone(), context.epoch.clone());
+    let report = move || {
+        let report = OutboxReport::of_store(epoch.clone(), publisher.next_sequence(), &store.status());
+        serde_json::to_vec(&report.with_publisher(&publisher.status())).unwrap_or_default()
+    };
+    Control::start(&config.data_dir, report)
+        .inspect_err(|error| warn!("commands cannot ask this gateway, for its socket cannot be made: {error}"))
+        .ok()
+}
+
+/// Asks the system whether its clock is set, until it is.
+async fn ask_about_the_clock(clock: Clock) {
+    let mut told = false;
+    while let Some(synchronised) = clock::synchronised().await {
+        clock.set_synchronised(synchronised);
+        if synchronised {
+            if told {
+                info!("the system's clock is set");
+            }
+            return;
+        }
+        if !std::mem::replace(&mut told, true) {
+            warn!("the system's clock is not set yet: events are marked as suspect until it is");
+        }
+        tokio::time::sleep(ASK_CLOCK).await;
+    }
+}
+
+/// `forward by 3h`.
+fn jump_in_words(by_ms: i64) -> String {
+    let amount = crate::model::format_duration(Duration::from_secs(by_ms.unsigned_abs() / 1_000));
+    format!("{} by {amount}", if by_ms > 0 { "forward" } else { "back" })
 }
 
 /// Handles what waits, before the clock moves on: what was heard before a deadline comes before it. At most a queueful, so
@@ -280,28 +329,34 @@ fn put_all(engine: &mut Engine, outlet: &mut Outlet) {
     }
 }
 
-/// Waits until an instant of the wall clock; for ever where there is none.
-async fn until(deadline: Option<Timestamp>) {
+/// Waits until an instant of steady time; for ever where there is none.
+async fn until(clock: &Clock, deadline: Option<Timestamp>) {
     match deadline {
-        Some(at) => tokio::time::sleep(at.since(now())).await,
+        Some(at) => tokio::time::sleep(at.since(clock.now())).await,
         None => std::future::pending().await,
     }
 }
 
-/// The epoch: until presence is kept over restarts, every start is a new one.
-fn epoch() -> String {
-    uuid::Uuid::new_v4().simple().to_string().chars().take(12).collect()
-}
-
+#[allow(clippy::too_many_arguments)] // Everybody has something to say in it.
 fn status(
     since: Timestamp,
+    clock: &Clock,
     engine: &Engine,
     sink: &Sink,
     receivers: &BTreeMap<ReceiverId, ReceiverNow>,
     outlet: &Outlet,
     inbound: &Inbound,
+    store: &Store,
 ) -> Status {
-    let mut status = Status { at: now(), ..Status::online(since) };
+    let stored = store.status();
+    let mut status = Status { at: clock.wall(clock.now()), ..Status::online(since) };
+    status.clock_suspect = clock.is_suspect();
+    status.store = Some(StoreWords {
+        failing: stored.failing.clone(),
+        disk_bytes: stored.disk_bytes,
+        uncommitted: stored.uncommitted,
+        tail: stored.tail,
+    });
     let taken = engine.counters();
     for (id, now) in receivers {
         let Some(counters) = sink.counters().get(id) else { continue };
@@ -326,6 +381,7 @@ fn status(
     status.counters.extend(outlet.publisher().status().counters().map(|(name, value)| (name.to_owned(), value)));
     let mut count = |name: &str, value: u64| status.counters.insert(name.to_owned(), value);
     count("sightings", taken.sightings);
+    count("sightings_shed", sink.shed());
     count("fixed_beacons", taken.fixed_beacons);
     count("position_reports", taken.reports);
     count("strangers", taken.strangers);
@@ -337,9 +393,12 @@ fn status(
     count("stale_reports", taken.stale_reports);
     count("unknown_devices", taken.unknown_devices);
     count("unknown_receivers", taken.unknown_receivers);
+    count("clock_jumps", u64::from(clock.jumps()));
+    count("commits", stored.commits);
+    count("events_dropped_uncommitted", stored.dropped_uncommitted);
     let inbound = inbound.status();
     count("reports_shed", inbound.shed);
     count("reports_refused", inbound.refused.values().sum());
-    count("unsaid", outlet.unsaid);
+    count("unsaid", outlet.unsaid());
     status
 }

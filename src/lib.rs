@@ -26,6 +26,7 @@ pub mod position;
 pub mod presence;
 pub mod registry;
 
+pub mod clock;
 pub mod config;
 pub mod mqtt;
 pub mod source;

@@ -66,6 +66,7 @@ fn exited_says_why() {
         duration: Some(Duration::from_secs(75)),
         reason: Some(Reason::Lost),
         held: true,
+        suspect: false,
         ..entered(2, &device("d1"), &zone("door"))
     };
     let message = wire::event(&context(), &event).unwrap();

@@ -76,7 +76,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let show = Show { args: &args, registry: &registry, colour };
         let start = SimulationConfig::default().start;
         let mut outlet = outlet(&registry, show.epoch(), &broker, start)?;
-        outlet.nobody(&registry, start);
+        outlet.nobody_else(&registry, start);
         let mut publish = |output: &Output, at| outlet.put(output.clone(), at);
         let played = show.play(simulation, &mut std::io::stdout(), &mut publish, stop).await;
         outlet.close(start, start, DRAIN).await;

@@ -19,6 +19,7 @@ pub mod demo;
 mod events;
 mod faults;
 mod log;
+mod outbox;
 mod replay;
 mod run;
 mod simulate;
@@ -41,6 +42,7 @@ enum Command {
     Replay(replay::Args),
     Simulate(simulate::Args),
     Events(events::Args),
+    Outbox(outbox::Args),
 }
 
 /// Runs the program on the process's own arguments.
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Events(args) => events::run(args),
+        Command::Outbox(args) => outbox::run(args),
     };
     match result {
         Ok(code) => code,

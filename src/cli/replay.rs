@@ -37,6 +37,12 @@ pub(super) struct Args {
     /// The receiver that heard a capture, which does not say so itself
     #[arg(long, value_name = "ID")]
     receiver: Option<ReceiverId>,
+    /// The gateway in the events: with it and the epoch of a real one, they are what that one would publish
+    #[arg(long, value_name = "ID", default_value = "replay")]
+    gateway: GatewayId,
+    /// The epoch in the events, from which all ids follow
+    #[arg(long, value_name = "TEXT", default_value = "replay")]
+    epoch: String,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -48,8 +54,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let context = wire::Context {
         site: registry.site().id.clone(),
-        gateway: GatewayId::new("replay")?,
-        epoch: "replay".to_owned(),
+        gateway: args.gateway.clone(),
+        epoch: args.epoch.clone(),
         frame: *registry.frame(),
     };
     let mut engine = Engine::new(Arc::new(registry), &context.epoch);

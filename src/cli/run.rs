@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::stop::stop_signal;
 use crate::config::{self, Severity};
 use crate::gateway;
+use crate::source::live::Feed;
 
 /// Runs the gateway
 ///
@@ -19,6 +20,9 @@ pub(super) struct Args {
     /// This gateway's settings
     #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
     config: PathBuf,
+    /// Takes in sightings as they are heard elsewhere, too: JSON Lines on standard input (`-`) or a named pipe
+    #[arg(long, value_name = "PATH")]
+    sightings: Option<PathBuf>,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -36,7 +40,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             stop.await;
             let _ = shutdown.send(true);
         });
-        gateway::run(config, registry, stopped).await?;
+        gateway::run(config, registry, args.sightings.as_deref().map(Feed::from), stopped).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

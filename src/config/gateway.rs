@@ -18,6 +18,32 @@ pub struct GatewayConfig {
     pub adapters: Vec<AdapterConfig>,
     /// The broker.
     pub mqtt: MqttConfig,
+    /// How much is kept for it.
+    pub outbox: OutboxConfig,
+}
+
+/// `[outbox]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxConfig {
+    /// Events that no broker takes are dropped after this time.
+    pub max_age: Duration,
+    /// And beyond so many bytes.
+    pub max_bytes: u64,
+    /// What a broker has taken is kept for so long, to be asked for again.
+    pub keep: Duration,
+    /// And no more bytes of it.
+    pub keep_bytes: u64,
+}
+
+impl Default for OutboxConfig {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(7 * 86_400),
+            max_bytes: 500_000_000,
+            keep: Duration::from_secs(86_400),
+            keep_bytes: 100_000_000,
+        }
+    }
 }
 
 /// One Bluetooth adapter, and which receiver of the site it is.

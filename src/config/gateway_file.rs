@@ -9,7 +9,7 @@ use url::Url;
 
 use super::broker::{broker, is_local};
 use super::diagnostic::{Diagnostic, Faults, FileReport, conclude};
-use super::gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion};
+use super::gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig};
 use super::text::{self, nearest, short};
 use super::toml_file::{Document, Keys};
 use crate::model::{GatewayId, ReceiverId, format_duration, parse_duration};
@@ -20,8 +20,9 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// Brokers that are tried in turn.
 const MAX_BROKERS: usize = 16;
 
-const KEYS: &[&str] = &["id", "site", "data_dir", "adapter", "mqtt", "record", "http"];
+const KEYS: &[&str] = &["id", "site", "data_dir", "adapter", "mqtt", "outbox", "record", "http"];
 const ADAPTER_KEYS: &[&str] = &["name", "address", "receiver"];
+const OUTBOX_KEYS: &[&str] = &["max_age", "max_megabytes", "keep", "keep_megabytes"];
 const RECORD_KEYS: &[&str] = &["days"];
 const MQTT_KEYS: &[&str] = &[
     "brokers",
@@ -116,7 +117,36 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option
         keys.missing("mqtt", "write [mqtt] with brokers = [\"mqtt://HOST:1883\"]");
         None
     };
-    Some(GatewayConfig { id: id?, site: site?, data_dir: data_dir?, adapters, mqtt: mqtt? })
+    let outbox = match keys.has("outbox") {
+        true => keys.table("outbox", OUTBOX_KEYS).and_then(|table| outbox(&table)),
+        false => Some(OutboxConfig::default()),
+    };
+    Some(GatewayConfig { id: id?, site: site?, data_dir: data_dir?, adapters, mqtt: mqtt?, outbox: outbox? })
+}
+
+/// A queue of less than this is lost in the first short outage; one of more than this no disk of a gateway holds.
+const MEGABYTES: (i64, i64) = (1, 1_000_000);
+/// Longest time that events are kept.
+const LONGEST_KEPT: Duration = Duration::from_secs(90 * 86_400);
+
+fn outbox(keys: &Keys<'_, '_>) -> Option<OutboxConfig> {
+    let default = OutboxConfig::default();
+    let megabytes = |key: &str, least: i64, default: u64| {
+        if !keys.has(key) {
+            return Some(default);
+        }
+        let value = keys.integer(key)?;
+        if (least..=MEGABYTES.1).contains(&value) {
+            return Some(value.unsigned_abs() * 1_000_000);
+        }
+        keys.fault_at(key, format!("\"{key}\" must be a number of megabytes from {least} to {}", MEGABYTES.1), None);
+        None
+    };
+    let max_age = interval(keys, "max_age", default.max_age, LONGEST_KEPT);
+    let max_bytes = megabytes("max_megabytes", MEGABYTES.0, default.max_bytes);
+    let keep = interval(keys, "keep", default.keep, LONGEST_KEPT);
+    let keep_bytes = megabytes("keep_megabytes", MEGABYTES.0, default.keep_bytes);
+    Some(OutboxConfig { max_age: max_age?, max_bytes: max_bytes?, keep: keep?, keep_bytes: keep_bytes? })
 }
 
 fn path(text: &str) -> Result<PathBuf, &'static str> {

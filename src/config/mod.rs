@@ -16,6 +16,6 @@ mod toml_file;
 
 pub use check::{Checked, check};
 pub use diagnostic::{Diagnostic, Faults, Severity};
-pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion};
+pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig};
 pub use gateway_file::load_gateway;
 pub use site::{BundledSite, load_bundled_site, load_site};

@@ -38,6 +38,12 @@ impl Timestamp {
         self.0
     }
 
+    /// The instant `ms` milliseconds later, or earlier where that is negative.
+    #[must_use]
+    pub const fn shifted(self, ms: i64) -> Self {
+        Self::from_millis(self.0.saturating_add(ms))
+    }
+
     /// Time from `earlier` to `self`; zero where `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))

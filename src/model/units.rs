@@ -106,7 +106,7 @@ impl fmt::Display for LevelOrdinal {
 }
 
 /// An estimate of where a device is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     /// The point in the site frame.
     pub point: Point,

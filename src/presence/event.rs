@@ -103,4 +103,6 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// Presence was held at some time since the visit's last event, because a receiver was down.
     pub held: bool,
+    /// The clock was not known to be set when this was decided: its times may be wrong, its durations are not.
+    pub suspect: bool,
 }

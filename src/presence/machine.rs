@@ -9,6 +9,7 @@ use crate::registry::{DeviceIndex, PresenceSettings, ReceiverIndex, Registry, Zo
 
 use super::coverage::Coverage;
 use super::event::{Event, EventKind, Reason};
+use super::memory::{DeviceMemory, Memory, VisitMemory, ZoneMemory};
 use super::visit::{Namer, Visit};
 
 /// Who is first seen within this time of the beginning, or of the return of the receiver that heard it, was there already.
@@ -28,6 +29,8 @@ pub struct Machine {
     registry: Arc<Registry>,
     namer: Namer,
     started: Option<Timestamp>,
+    /// When the epoch began, where that was in an earlier life.
+    began: Option<Timestamp>,
     devices: Vec<Option<Box<Device>>>,
     /// When each device wants to be looked at again.
     deadlines: BTreeSet<(Timestamp, DeviceIndex)>,
@@ -42,6 +45,8 @@ struct Device {
     /// It was first seen so early that it was there before it could be seen.
     was_there: bool,
     last_seen: Timestamp,
+    /// When that was heard of: a report may come late, but who reports is not silent.
+    received: Timestamp,
     position: Option<Position>,
     /// When each receiver last heard it.
     heard: Vec<(ReceiverIndex, Timestamp)>,
@@ -49,7 +54,16 @@ struct Device {
     zones: Vec<Presence>,
     /// No visit begins before the last one of the device ended.
     not_before: Timestamp,
+    /// Nobody looked in that time, and it was not seen since.
+    away: Option<Away>,
     deadline: Option<Timestamp>,
+}
+
+/// A time in which nobody looked.
+#[derive(Debug, Clone, Copy)]
+struct Away {
+    since: Timestamp,
+    until: Timestamp,
 }
 
 #[derive(Debug)]
@@ -87,6 +101,7 @@ impl Machine {
         Self {
             namer,
             started: None,
+            began: None,
             devices: registry.devices().iter().map(|_| None).collect(),
             deadlines: BTreeSet::new(),
             coverage,
@@ -127,24 +142,149 @@ impl Machine {
         self.started.get_or_insert(at);
     }
 
+    /// The `sequence` of the next event.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Goes on where an earlier machine of the same epoch was at `memory.alive_at`. Call once, before anything else.
+    ///
+    /// Visits keep their ids, and time begins anew for them: who is not seen within `lost_after`, or was not looked for
+    /// longer than `max_hold`, is found gone. Visits of what is no longer registered, or no longer agreed to, end.
+    pub fn restore(&mut self, memory: Memory, now: Timestamp) {
+        self.began = Some(memory.began);
+        self.started = Some(now);
+        self.sequence = memory.sequence;
+        for device in memory.devices {
+            let known = self.registry.device(&device.id);
+            let reason = match known {
+                None => Some(Reason::DeviceRemoved),
+                Some(at) if !self.registry.devices()[at.get()].may_be_tracked() => Some(Reason::ConsentWithdrawn),
+                Some(_) => None,
+            };
+            match (known, reason) {
+                (Some(at), None) => self.restore_device(at, device, memory.alive_at, now),
+                (_, reason) => {
+                    let reason = reason.unwrap_or(Reason::DeviceRemoved);
+                    device.visits.iter().for_each(|visit| self.end(&device, visit, reason, memory.alive_at, now));
+                }
+            }
+        }
+    }
+
+    fn restore_device(&mut self, at: DeviceIndex, memory: DeviceMemory, alive_at: Timestamp, now: Timestamp) {
+        let registry = Arc::clone(&self.registry);
+        let mut zones = Vec::new();
+        let mut not_before = memory.not_before;
+        for visit in &memory.visits {
+            if let Some(zone) = registry.zone(&visit.zone.id) {
+                self.occupancy[zone.get()] += 1;
+                zones.push(Presence { zone, phase: Phase::Inside { visit: Visit::of(visit) }, confidence: None });
+            } else {
+                self.end(&memory, visit, Reason::ZoneRemoved, alive_at, now);
+                not_before = not_before.max(alive_at);
+            }
+        }
+        zones.sort_by_key(|presence| presence.zone);
+        let heard = memory.heard.iter().filter_map(|id| registry.receiver(id)).map(|at| (at, memory.last_seen));
+        self.devices[at.get()] = Some(Box::new(Device {
+            was_there: false,
+            last_seen: memory.last_seen,
+            received: memory.last_seen,
+            position: memory.position,
+            heard: heard.collect(),
+            zones,
+            not_before,
+            away: Some(Away { since: alive_at, until: now }),
+            deadline: None,
+        }));
+        self.settle(at, now);
+    }
+
+    /// Ends a visit of which only the memory is left.
+    fn end(&mut self, device: &DeviceMemory, visit: &VisitMemory, reason: Reason, at: Timestamp, now: Timestamp) {
+        let mut told = Visit::of(visit);
+        let (visit_sequence, id) = told.next_event();
+        let observed_at = at.max(visit.entered_at);
+        let known = self.registry.device(&device.id).map(|at| Arc::clone(&self.registry.devices()[at.get()]));
+        self.events.push(Event {
+            id,
+            kind: EventKind::Exited,
+            sequence: self.sequence,
+            zone: visit.zone.zone(),
+            device: known.unwrap_or_else(|| device.device()),
+            visit_id: visit.id,
+            visit_sequence,
+            observed_at,
+            decided_at: now,
+            position: device.position,
+            confidence: None,
+            initial: false,
+            threshold: None,
+            duration: Some(observed_at.since(visit.entered_at)),
+            reason: Some(reason),
+            held: visit.held,
+            suspect: false,
+        });
+        self.sequence += 1;
+    }
+
+    /// What must outlive a restart of a device; none where nothing was ever seen of it.
+    pub fn memory(&self, device: DeviceIndex) -> Option<DeviceMemory> {
+        let state = self.devices[device.get()].as_deref()?;
+        let registered = &self.registry.devices()[device.get()];
+        let since = state.last_seen - RECENTLY;
+        let heard = state.heard.iter().filter(|(_, last)| *last >= since);
+        let visits = state.zones.iter().filter_map(|presence| match &presence.phase {
+            Phase::Entering { .. } => None,
+            Phase::Inside { visit } | Phase::Leaving { visit, .. } => Some(VisitMemory {
+                zone: ZoneMemory::of(&self.registry.zones()[presence.zone.get()]),
+                id: visit.id,
+                entered_at: visit.entered_at,
+                next_sequence: visit.next_sequence,
+                dwelled: visit.dwelled,
+                held: visit.held,
+            }),
+        });
+        Some(DeviceMemory {
+            id: registered.id.clone(),
+            kind: registered.kind,
+            labels: registered.labels.clone(),
+            last_seen: state.last_seen,
+            not_before: state.not_before,
+            last_report: None,
+            position: state.position,
+            heard: heard.map(|(at, _)| self.registry.receivers()[at.get()].id.clone()).collect(),
+            visits: visits.collect(),
+        })
+    }
+
     /// A device was heard by a receiver, or reported its position (no receiver).
     pub fn seen(&mut self, device: DeviceIndex, receiver: Option<ReceiverIndex>, at: Timestamp, now: Timestamp) {
         let started = *self.started.get_or_insert(at);
         let back = receiver.and_then(|receiver| self.coverage.back_since(&[receiver]));
-        let begun = back.map_or(started, |back| back.max(started));
+        let begun = match receiver {
+            // Reports of the time in between are delivered afterwards: a restart is no beginning for them.
+            None => self.began.unwrap_or(started),
+            Some(_) => back.map_or(started, |back| back.max(started)),
+        };
         let mut is_first = false;
         let state = self.devices[device.get()].get_or_insert_with(|| {
             is_first = true;
             Box::new(Device {
                 was_there: at.since(begun) < INITIAL,
                 last_seen: at,
+                received: now,
                 position: None,
                 heard: Vec::new(),
                 zones: Vec::new(),
                 not_before: Timestamp::from_millis(0),
+                away: None,
                 deadline: None,
             })
         });
+        state.away = None;
+        state.received = state.received.max(now);
         state.last_seen = state.last_seen.max(at);
         if let Some(receiver) = receiver {
             match state.heard.iter_mut().find(|(r, _)| *r == receiver) {
@@ -261,6 +401,11 @@ impl Machine {
         let presence = state.zones.get(at)?;
         let settings = &self.registry.zones()[presence.zone.get()].presence;
         let hold = self.hold(state, presence.zone, settings);
+        if state.away.is_some_and(|away| away.until.since(away.since) > settings.max_hold)
+            && !matches!(presence.phase, Phase::Entering { .. })
+        {
+            return Some(Due::Exit(Reason::ShutdownGap));
+        }
         let lost = now >= hold.lost_at;
         let held = hold.until.is_some_and(|until| now < until);
         Some(match &presence.phase {
@@ -270,7 +415,11 @@ impl Machine {
             Phase::Inside { .. } | Phase::Leaving { .. } if lost && held => Due::Hold,
             Phase::Inside { .. } | Phase::Leaving { .. } if lost => {
                 let was_held = hold.until.is_some_and(|until| until > hold.lost_at);
-                Due::Exit(if was_held { Reason::ReceiverLost } else { Reason::Lost })
+                Due::Exit(match state.away {
+                    Some(_) => Reason::ShutdownGap,
+                    None if was_held => Reason::ReceiverLost,
+                    None => Reason::Lost,
+                })
             }
             Phase::Leaving { since, .. } if !held && now >= hold.counted_from(*since) + settings.exit_after => {
                 Due::Exit(Reason::Left)
@@ -324,7 +473,8 @@ impl Machine {
             self.coverage.of_zone(zone)
         };
         let back = self.coverage.back_since(receivers);
-        let silent_since = back.map_or(state.last_seen, |back| back.max(state.last_seen));
+        let looked_again = state.away.map(|away| away.until);
+        let silent_since = [back, looked_again].into_iter().flatten().fold(state.last_seen.max(state.received), Timestamp::max);
         Hold {
             until: self.coverage.held_until(receivers, settings.max_hold),
             back,
@@ -362,6 +512,9 @@ impl Machine {
             }
             (Phase::Leaving { visit, since }, Reason::Left) => (*since).max(visit.entered_at),
             (Phase::Inside { visit } | Phase::Leaving { visit, .. }, Reason::Stopped) => now.max(visit.entered_at),
+            (Phase::Inside { visit } | Phase::Leaving { visit, .. }, Reason::ShutdownGap) => {
+                state.away.map_or(state.last_seen, |away| away.since).max(visit.entered_at)
+            }
             (Phase::Inside { visit } | Phase::Leaving { visit, .. }, _) => state.last_seen.max(visit.entered_at),
         };
         let zone = state.zones[at].zone;
@@ -424,6 +577,7 @@ impl Machine {
             duration: (kind != EventKind::Entered).then(|| observed_at.since(visit.entered_at)),
             reason: None,
             held: std::mem::take(&mut visit.held),
+            suspect: false,
         };
         complete(&mut event);
         self.sequence += 1;

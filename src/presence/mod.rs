@@ -10,12 +10,16 @@
 mod coverage;
 mod event;
 mod machine;
+mod memory;
 mod visit;
 
 pub use event::{Event, EventKind, Reason};
 pub use machine::{Machine, Zones};
+pub use memory::{DeviceMemory, Memory, VisitMemory, ZoneMemory};
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod restore_tests;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::memory::VisitMemory;
 use crate::model::{DeviceId, SiteId, Timestamp, ZoneId};
 
 /// The namespace of every id that beaconfence derives (RFC 9562, version 5).
@@ -39,6 +40,16 @@ pub(super) struct Visit {
 }
 
 impl Visit {
+    pub(super) fn of(memory: &VisitMemory) -> Self {
+        Self {
+            id: memory.id,
+            entered_at: memory.entered_at,
+            next_sequence: memory.next_sequence,
+            dwelled: memory.dwelled,
+            held: memory.held,
+        }
+    }
+
     pub(super) fn new(id: Uuid, entered_at: Timestamp) -> Self {
         Self { id, entered_at, next_sequence: 0, dwelled: 0, held: false }
     }

@@ -175,7 +175,8 @@ pub struct Beacon {
 }
 
 /// What kind of thing a device is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
     /// A person who shops here: needs consent.
     #[default]

@@ -4,6 +4,7 @@ pub mod ble;
 mod btsnoop;
 mod hci;
 pub mod lines;
+pub mod live;
 pub mod replay;
 mod sightings;
 pub mod simulate;
@@ -15,8 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use crate::advert::Advertisement;
+use crate::clock::Clock;
 use crate::engine::{Input, ReceiverState};
 use crate::model::{ReceiverId, Timestamp};
+use crate::position::PositionReport;
 
 /// Counters of one receiver, shared between its source and the status.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ pub struct ReceiverCounters {
 /// What a source gives to the gateway's loop.
 #[derive(Debug)]
 pub enum Observation {
-    /// An input for the engine, and when it was received by the wall clock.
+    /// An input for the engine, and when it was received, in steady time.
     Input(Timestamp, Input),
     /// A receiver's state changed, with words for people where something is wrong.
     Receiver {
@@ -57,14 +60,33 @@ pub enum Observation {
 pub struct Sink {
     queue: mpsc::Sender<Observation>,
     counters: Arc<BTreeMap<ReceiverId, ReceiverCounters>>,
+    /// Sightings of all receivers, this gateway's own and others, that were dropped because it was behind.
+    shed: Arc<AtomicU64>,
+    clock: Clock,
 }
 
 impl Sink {
     /// A sink with room for `capacity` observations, for those receivers, and the loop's end of it.
-    pub fn new(receivers: &[ReceiverId], capacity: usize) -> (Self, mpsc::Receiver<Observation>) {
+    pub fn new(receivers: &[ReceiverId], capacity: usize, clock: Clock) -> (Self, mpsc::Receiver<Observation>) {
         let (queue, observations) = mpsc::channel(capacity);
         let counters = receivers.iter().map(|id| (id.clone(), ReceiverCounters::default())).collect();
-        (Self { queue, counters: Arc::new(counters) }, observations)
+        (Self { queue, counters: Arc::new(counters), shed: Arc::default(), clock }, observations)
+    }
+
+    /// The clock to stamp with.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Hands over a position report, waiting for room; false where the gateway stops. Not to be called from a task.
+    pub fn report(&self, report: PositionReport) -> bool {
+        let input = Observation::Input(self.clock.now(), Input::PositionReport(report));
+        self.queue.blocking_send(input).is_ok()
+    }
+
+    /// Sightings dropped because the gateway was behind, from wherever they came.
+    pub fn shed(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
     }
 
     /// The counters of every receiver.
@@ -79,10 +101,11 @@ impl Sink {
             counters.advertisements.fetch_add(1, Ordering::Relaxed);
         }
         let time = heard.time;
-        if self.queue.try_send(Observation::Input(time, Input::Advertisement(heard))).is_err()
-            && let Some(counters) = counters
-        {
-            counters.shed.fetch_add(1, Ordering::Relaxed);
+        if self.queue.try_send(Observation::Input(time, Input::Advertisement(heard))).is_err() {
+            self.shed.fetch_add(1, Ordering::Relaxed);
+            if let Some(counters) = counters {
+                counters.shed.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use super::replay::Cause;
 use crate::advert::line::{MAX_LINE, Text};
 use crate::advert::text::{self, TextError};
 use crate::advert::{Address, AddressError, Advertisement, AdvertisingData};
+use crate::clock::Clock;
 use crate::engine::Input;
 use crate::model::{DeviceId, IdError, LatLon, LevelOrdinal, ReceiverId, Rssi, Timestamp, TimestampError, UnitError};
 use crate::position::PositionReport;
@@ -104,11 +105,18 @@ pub(super) struct Sightings<R> {
     lines: Lines<R>,
     line: u64,
     receivers: Receivers,
+    /// Where sightings come as they are heard: what stamps them, whatever their lines say.
+    clock: Option<Clock>,
 }
 
 impl<R: Read> Sightings<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { lines: Lines::new(reader, MAX_LINE), line: 0, receivers: Receivers::default() }
+        Self { lines: Lines::new(reader, MAX_LINE), line: 0, receivers: Receivers::default(), clock: None }
+    }
+
+    /// Sightings that come as they are heard.
+    pub(super) fn live(reader: R, clock: Clock) -> Self {
+        Self { clock: Some(clock), ..Self::new(reader) }
     }
 
     /// The line that the last item was in, counted from 1.
@@ -120,7 +128,10 @@ impl<R: Read> Sightings<R> {
         self.line += 1;
         Some(match self.lines.next_line() {
             Ok(None) => return None,
-            Ok(Some(Line::Whole(line))) => parse(line, &mut self.receivers).map_err(Cause::Sighting),
+            Ok(Some(Line::Whole(line))) => {
+                let heard_at = self.clock.as_ref().map(Clock::now);
+                parse(line, &mut self.receivers, heard_at).map_err(Cause::Sighting)
+            }
             Ok(Some(Line::TooLong)) => Err(Cause::Sighting(SightingError::TooLong)),
             Err(error) => Err(Cause::Read(error)),
         })
@@ -170,22 +181,33 @@ struct Wire<'a> {
     level: Option<i16>,
 }
 
-fn parse(line: &[u8], receivers: &mut Receivers) -> Result<(Timestamp, Input), SightingError> {
+fn parse(
+    line: &[u8],
+    receivers: &mut Receivers,
+    heard_at: Option<Timestamp>,
+) -> Result<(Timestamp, Input), SightingError> {
     if line.trim_ascii().is_empty() {
         return Err(SightingError::Empty);
     }
     let wire: Wire<'_> = serde_json::from_slice(line).map_err(|error| json_error(&error))?;
     match (&wire.receiver, &wire.device) {
-        (Some(_), None) => sighting(wire, receivers),
+        (Some(_), None) => sighting(wire, receivers, heard_at),
         (None, Some(_)) if wire.rssi.is_none() => position_report(&wire),
         (_, Some(_)) => Err(SightingError::ByDevice),
         (None, None) => Err(SightingError::Neither),
     }
 }
 
-fn sighting(wire: Wire<'_>, receivers: &mut Receivers) -> Result<(Timestamp, Input), SightingError> {
+fn sighting(
+    wire: Wire<'_>,
+    receivers: &mut Receivers,
+    heard_at: Option<Timestamp>,
+) -> Result<(Timestamp, Input), SightingError> {
     let missing = |member| SightingError::Missing { what: "sighting", member };
-    let time: Timestamp = wire.time.ok_or_else(|| missing("time"))?.0.parse()?;
+    let time = match heard_at {
+        Some(heard_at) => heard_at,
+        None => wire.time.ok_or_else(|| missing("time"))?.0.parse()?,
+    };
     let receiver = receivers
         .get(&wire.receiver.ok_or_else(|| missing("receiver"))?.0)
         .map_err(|error| SightingError::Id { member: "receiver", error })?;
@@ -283,7 +305,7 @@ mod tests {
     use crate::advert::full_uuid;
 
     fn read(line: &str) -> Result<(Timestamp, Input), SightingError> {
-        parse(line.as_bytes(), &mut Receivers::default())
+        parse(line.as_bytes(), &mut Receivers::default(), None)
     }
 
     #[test]

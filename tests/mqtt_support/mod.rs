@@ -62,6 +62,7 @@ pub fn entered(sequence: u64, device: &Device, zone: &Zone) -> Event {
         duration: None,
         reason: None,
         held: false,
+        suspect: false,
     }
 }
 

@@ -187,6 +187,7 @@ mod tests {
             duration: None,
             reason: None,
             held: false,
+            suspect: false,
         }
     }
 

@@ -256,6 +256,31 @@ impl Shared {
         }
     }
 
+    fn status(&self) -> PublisherStatus {
+        let now = self.clock.steady();
+        let mut books = self.books();
+        // What has expired counts as such even while nothing can be sent.
+        books.outbox.sweep(now);
+        let drops = books.outbox.drops();
+        PublisherStatus {
+            queued: books.outbox.len() as u64,
+            queued_bytes: books.outbox.bytes(),
+            oldest_s: books.outbox.oldest().map_or(0, |made| now.since(made).as_secs()),
+            in_flight: books.outbox.under_way() as u64,
+            waiting: books.outbox.waiting() as u64,
+            waiting_unheard: books.outbox.asides() as u64,
+            dropped: drops.total(),
+            dropped_full: drops.full,
+            dropped_too_old: drops.too_old,
+            dropped_expired: drops.expired,
+            dropped_damaged: drops.damaged,
+            parked: books.outbox.parked(),
+            states: books.states.len() as u64,
+            states_pending: books.states.pending() as u64,
+            ..books.status.clone()
+        }
+    }
+
     fn push(&self, entries: impl IntoIterator<Item = (Waiting, Option<Message>)>) {
         let now = self.clock.steady();
         let mut books = self.books();
@@ -287,6 +312,16 @@ impl Shared {
 pub struct Intake(Arc<Shared>);
 
 impl Intake {
+    /// How the publisher fares.
+    pub fn status(&self) -> PublisherStatus {
+        self.0.status()
+    }
+
+    /// One more than the greatest `sequence` that was queued.
+    pub fn next_sequence(&self) -> u64 {
+        self.0.books().next_key
+    }
+
     /// Queues what was committed. Never blocks.
     pub fn queue(&self, entries: Vec<Entry>) {
         self.0.queue(entries);
@@ -394,28 +429,7 @@ impl Publisher {
 
     /// How it fares.
     pub fn status(&self) -> PublisherStatus {
-        let now = self.shared.clock.steady();
-        let mut books = self.shared.books();
-        // What has expired counts as such even while nothing can be sent.
-        books.outbox.sweep(now);
-        let drops = books.outbox.drops();
-        PublisherStatus {
-            queued: books.outbox.len() as u64,
-            queued_bytes: books.outbox.bytes(),
-            oldest_s: books.outbox.oldest().map_or(0, |made| now.since(made).as_secs()),
-            in_flight: books.outbox.under_way() as u64,
-            waiting: books.outbox.waiting() as u64,
-            waiting_unheard: books.outbox.asides() as u64,
-            dropped: drops.total(),
-            dropped_full: drops.full,
-            dropped_too_old: drops.too_old,
-            dropped_expired: drops.expired,
-            dropped_damaged: drops.damaged,
-            parked: books.outbox.parked(),
-            states: books.states.len() as u64,
-            states_pending: books.states.pending() as u64,
-            ..books.status.clone()
-        }
+        self.shared.status()
     }
 
     /// Publishes what is left for at most `within`, then `last_word` (the status as offline, retained), and disconnects in

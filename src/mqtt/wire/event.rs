@@ -3,9 +3,12 @@
 use serde::Serialize;
 
 use super::{ContentType, Context, Message, WireError, WirePosition, message, rounded, seconds};
-use crate::model::Timestamp;
-use crate::presence::Event;
-use crate::registry::Labels;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{DeviceId, LevelOrdinal, Point, Position, Probability, Timestamp};
+use crate::presence::{Event, EventKind, Reason};
+use crate::registry::{Consent, Device, DeviceKind, Labels, Zone};
 
 /// The URI of the schema of an event's `data`: `docs/schemas/presence-event.json`.
 pub const SCHEMA: &str = "urn:beaconfence:schema:presence-event:v1";
@@ -29,6 +32,52 @@ pub fn event(context: &Context, event: &Event) -> Result<Message, WireError> {
         data: Data::new(context, event),
     };
     message(topic, ContentType::CloudEvent, &body)
+}
+
+/// One message of each kind about a zone, as they look: what is stored is compressed against such.
+pub fn samples(context: &Context, zone: &Arc<Zone>) -> Vec<Message> {
+    let Ok(id) = DeviceId::new("device-0000") else { return Vec::new() };
+    let device = Arc::new(Device {
+        id,
+        kind: DeviceKind::Customer,
+        consent: Consent::default(),
+        labels: Labels::new(),
+    });
+    let at = Timestamp::from_millis(0);
+    let sample = |kind, (duration, threshold, reason): (Option<Duration>, Option<Duration>, Option<Reason>)| Event {
+        id: uuid::Uuid::nil(),
+        kind,
+        sequence: 0,
+        zone: Arc::clone(zone),
+        device: Arc::clone(&device),
+        visit_id: uuid::Uuid::nil(),
+        visit_sequence: 0,
+        observed_at: at,
+        decided_at: at,
+        position: Some(Position {
+            point: Point::default(),
+            level: zone.level.unwrap_or(LevelOrdinal(0)),
+            accuracy: 1.5,
+            time: at,
+        }),
+        confidence: Probability::new(0.75).ok(),
+        initial: false,
+        threshold,
+        duration,
+        reason,
+        held: false,
+        suspect: false,
+    };
+    let minute = Some(Duration::from_secs(60));
+    [
+        sample(EventKind::Dwelled, (minute, minute, None)),
+        sample(EventKind::Exited, (minute, None, Some(Reason::Lost))),
+        sample(EventKind::Exited, (minute, None, Some(Reason::Left))),
+        sample(EventKind::Entered, (None, None, None)),
+    ]
+    .iter()
+    .filter_map(|sample| event(context, sample).ok())
+    .collect()
 }
 
 #[derive(Serialize)]
@@ -70,6 +119,8 @@ struct Data<'a> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     held: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    suspect: bool,
 }
 
 #[derive(Serialize)]
@@ -116,6 +167,7 @@ impl<'a> Data<'a> {
             duration_s: event.duration.map(seconds),
             reason: event.reason.map(crate::presence::Reason::as_str),
             held: event.held,
+            suspect: event.suspect,
         }
     }
 }

@@ -14,11 +14,11 @@ use bytes::Bytes;
 
 use crate::model::{DeviceId, Frame, GatewayId, Position, SiteId, Timestamp};
 
-pub use event::{SCHEMA as EVENT_SCHEMA, event};
+pub use event::{SCHEMA as EVENT_SCHEMA, event, samples};
 pub use replay::{ReplayDone, ReplayError, ReplayRequest, replay_done, replay_request, replay_topic};
 pub use report::{ReportError, position_report};
 pub use state::{
-    GatewayState, ReceiverStatus, Status, occupancy, occupancy_topic, presence, presence_topic, status_topic,
+    GatewayState, ReceiverStatus, Status, StoreWords, occupancy, occupancy_topic, presence, presence_topic, status_topic,
 };
 
 /// The greatest payload in bytes, in either direction.

@@ -140,6 +140,20 @@ pub struct ReceiverStatus {
     pub unfiltered: bool,
 }
 
+/// The gateway's database in its status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreWords {
+    /// Why the disk takes nothing at present, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Events that wait for the disk.
+    pub uncommitted: u64,
+    /// Events that a broker has taken and that can be asked for again.
+    pub tail: u64,
+}
+
 /// The gateway's status.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -151,8 +165,12 @@ pub struct Status {
     pub since: Timestamp,
     /// When this was so: a status that says nothing else that is new still says that the gateway lives.
     pub at: Timestamp,
+    /// Whether its clock is not known to be right.
+    pub clock_suspect: bool,
     /// Its receivers.
     pub receivers: BTreeMap<ReceiverId, ReceiverStatus>,
+    /// Its database; none where it has none.
+    pub store: Option<StoreWords>,
     /// Counters since the start, by name.
     pub counters: BTreeMap<String, u64>,
 }
@@ -165,7 +183,9 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since,
             at: since,
+            clock_suspect: false,
             receivers: BTreeMap::new(),
+            store: None,
             counters: BTreeMap::new(),
         }
     }
@@ -189,7 +209,9 @@ impl Status {
             version: &self.version,
             since: self.since,
             at: self.at,
+            clock_suspect: self.clock_suspect,
             receivers: &self.receivers,
+            store: self.store.as_ref(),
             counters: &self.counters,
         };
         message(status_topic(&context.site, &context.gateway), ContentType::Json, &body)
@@ -206,6 +228,10 @@ struct WireStatus<'a> {
     version: &'a str,
     since: Timestamp,
     at: Timestamp,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    clock_suspect: bool,
     receivers: &'a BTreeMap<ReceiverId, ReceiverStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<&'a StoreWords>,
     counters: &'a BTreeMap<String, u64>,
 }

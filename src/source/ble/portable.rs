@@ -18,7 +18,7 @@ use super::assign::{Present, assign, missing};
 use super::control::{Control, ControlError};
 use super::join::Join;
 use super::known::CAPACITY;
-use super::station::{Station, wall_clock};
+use super::station::Station;
 use super::watchdog::{self, Action};
 use crate::advert::{Advertisement, AdvertisingData};
 use crate::model::Rssi;
@@ -166,8 +166,9 @@ async fn take(radio: &mut Radio, event: CentralEvent) {
             let receiver = radio.station.config.receiver.clone();
             // Only Windows has the address, and says it in the id.
             let address = address(&id.to_string());
+            let time = radio.station.sink.clock().now();
             radio.station.hear(
-                Advertisement { time: wall_clock(), receiver, address, rssi, data },
+                Advertisement { time, receiver, address, rssi, data },
                 false,
                 Instant::now(),
             );

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::watchdog::{Action, Watchdog};
 use crate::advert::Advertisement;
 use crate::config::AdapterConfig;
 use crate::engine::ReceiverState;
-use crate::model::Timestamp;
 use crate::source::{ReceiverCounters, Sink};
 
 /// One entry of the configuration.
@@ -70,7 +69,7 @@ impl Station {
                 }
                 ReceiverState::Down => tracing::warn!(%receiver, "the radio does not hear: {why}"),
             }
-            self.sink.receiver(wall_clock(), receiver, state, words).await;
+            self.sink.receiver(self.sink.clock().now(), receiver, state, words).await;
         }
     }
 
@@ -97,10 +96,4 @@ impl Station {
             change(counters);
         }
     }
-}
-
-/// Now, by the wall clock.
-pub fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -7,7 +7,7 @@ use super::signal::{DeviceProperties, adapter_name};
 use crate::advert::{Address, Advertisement};
 use crate::model::Rssi;
 use crate::source::ble::known::{CAPACITY, Known};
-use crate::source::ble::station::{Station, wall_clock};
+use crate::source::ble::station::Station;
 
 /// A receiver with its adapter, where there is one.
 #[derive(Debug)]
@@ -41,7 +41,8 @@ impl Radio {
         let (random, data) = self.known.complete(device.address, device.random, device.data);
         let address = Some(Address { bytes: device.address, random });
         let receiver = self.station.config.receiver.clone();
-        self.station.hear(Advertisement { time: wall_clock(), receiver, address, rssi, data }, stale, now);
+        let time = self.station.sink.clock().now();
+        self.station.hear(Advertisement { time, receiver, address, rssi, data }, stale, now);
     }
 
     /// Looks after the monitor: its time-outs, and the cycles in its place.

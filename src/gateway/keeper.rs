@@ -1,0 +1,152 @@
+//! What the gateway keeps: hands to the store what each input changed, and gets it back after a restart.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::outlet::Outlet;
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::model::{DeviceId, Timestamp};
+use crate::presence::{DeviceMemory, Memory};
+use crate::store::{Batch, Head, Store};
+
+/// While somebody is inside, it is written down this often that the gateway runs: after a power cut it is known so well
+/// when visits were last seen to go on.
+const ALIVE: Duration = Duration::from_secs(60);
+/// A device that is nowhere is remembered for so long: reports that are older are refused anyway.
+const REMEMBERED: Duration = Duration::from_secs(11 * 60);
+
+/// What an answer waits for: the commit of what it led to.
+pub type Then = Box<dyn FnOnce() + Send>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Keeper {
+    store: Store,
+    clock: Clock,
+    head: Head,
+    alive_due: Timestamp,
+    /// Devices that are nowhere and still remembered, and since when.
+    nowhere: BTreeMap<DeviceId, Timestamp>,
+}
+
+impl Keeper {
+    /// A keeper that goes on from `head` and `records`, and what the engine is to be restored from.
+    pub fn new(store: Store, clock: Clock, head: Head, records: Vec<(DeviceId, Vec<u8>)>) -> (Self, Memory) {
+        let now = clock.now();
+        let mut devices: Vec<DeviceMemory> = Vec::with_capacity(records.len());
+        let mut nowhere = BTreeMap::new();
+        for (id, record) in records {
+            match serde_json::from_slice::<DeviceMemory>(&record) {
+                Ok(memory) if memory.id == id => {
+                    if memory.visits.is_empty() {
+                        nowhere.insert(id, now);
+                    }
+                    devices.push(memory);
+                }
+                Ok(_) => warn!(device = %id, "the record of a device is another's; it is forgotten"),
+                Err(error) => warn!(device = %id, "the record of a device cannot be read; it is forgotten: {error}"),
+            }
+        }
+        let memory = Memory { began: head.began, sequence: head.sequence, alive_at: head.alive_at, devices };
+        (Self { store, clock, head, alive_due: now + ALIVE, nowhere }, memory)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Hands over what has changed since the last call. `then` is called when that is committed, and everything before it.
+    pub fn keep(&mut self, engine: &mut Engine, outlet: &mut Outlet, then: Vec<Then>) {
+        let entries = outlet.take_entries();
+        let changed = engine.take_changed();
+        let gone = engine.take_gone();
+        if entries.is_empty() && changed.is_empty() && gone.is_empty() && then.is_empty() {
+            return;
+        }
+        gone.iter().for_each(|device| outlet.forget(device));
+        let mut devices: Vec<_> = changed.into_iter().map(|memory| self.record(memory)).collect();
+        devices.extend(gone.into_iter().map(|device| (device, None)));
+        let head = (!entries.is_empty() || !devices.is_empty()).then(|| self.head(engine));
+        self.store.write(Batch { entries, devices, head, then });
+    }
+
+    /// To be called about once a second: says what time it is, that the gateway lives, and forgets who is long gone.
+    pub fn tick(&mut self, engine: &Engine) {
+        let now = self.clock.now();
+        self.store.tick(now);
+        if now < self.alive_due {
+            return;
+        }
+        self.alive_due = now + ALIVE;
+        let gone: Vec<DeviceId> = self
+            .nowhere
+            .iter()
+            .filter(|(_, since)| now.since(**since) > REMEMBERED)
+            .map(|(device, _)| device.clone())
+            .collect();
+        for device in &gone {
+            self.nowhere.remove(device);
+        }
+        if gone.is_empty() && !engine.is_anybody_inside() {
+            return;
+        }
+        let devices = gone.into_iter().map(|device| (device, None)).collect();
+        let head = Some(self.head(engine));
+        self.store.write(Batch { devices, head, ..Batch::default() });
+    }
+
+    /// The wall clock has jumped: that is part of every later time.
+    pub fn jumped(&mut self, engine: &Engine) {
+        let head = Some(self.head(engine));
+        self.store.write(Batch { head, ..Batch::default() });
+    }
+
+    /// Writes down where everybody is, and waits for the commit.
+    pub async fn finish(&mut self, engine: &mut Engine, outlet: &mut Outlet, within: Duration) {
+        self.keep(engine, outlet, Vec::new());
+        let devices: Vec<_> = engine.memories().into_iter().map(|memory| self.record(memory)).collect();
+        let head = Some(self.head(engine));
+        let (done, committed) = tokio::sync::oneshot::channel();
+        let tell = move || {
+            // Nobody waits any longer.
+            let _ = done.send(());
+        };
+        let then: Vec<Then> = vec![Box::new(tell)];
+        self.store.write(Batch { devices, head, then, ..Batch::default() });
+        // What is not committed by then is counted when the store is closed.
+        let _ = tokio::time::timeout(within, committed).await;
+    }
+
+    /// Closes the database. Gives how many events could not be committed.
+    pub fn close(self, within: Duration) -> u64 {
+        self.store.close(within)
+    }
+
+    fn record(&mut self, memory: DeviceMemory) -> (DeviceId, Option<Vec<u8>>) {
+        if memory.visits.is_empty() {
+            self.nowhere.insert(memory.id.clone(), self.clock.now());
+        } else {
+            self.nowhere.remove(&memory.id);
+        }
+        match serde_json::to_vec(&memory) {
+            Ok(record) => (memory.id, Some(record)),
+            Err(error) => {
+                // Ids, numbers and texts have a JSON form: this cannot happen, and must not end anything.
+                warn!(device = %memory.id, "a device cannot be written down: {error}");
+                (memory.id, None)
+            }
+        }
+    }
+
+    fn head(&mut self, engine: &Engine) -> Head {
+        self.head.sequence = engine.sequence();
+        self.head.alive_at = self.clock.now();
+        self.head.jumped_ms = self.clock.offset_ms();
+        self.head.jumps = self.clock.jumps();
+        self.head.clone()
+    }
+}

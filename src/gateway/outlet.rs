@@ -1,0 +1,194 @@
+//! From the engine's outputs to the broker: states at once, events by way of the store where there is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::clock::Clock;
+use crate::engine::{DevicePresence, Output};
+use crate::model::{DeviceId, Position, Timestamp, ZoneId};
+use crate::mqtt::Publisher;
+use crate::mqtt::wire::{self, Context, Message, Status, WireError};
+use crate::presence::Event;
+use crate::registry::Registry;
+use crate::store::{Class, Entry};
+
+/// Positions in the presence topic are published at most this often for each device.
+const POSITION_INTERVAL: Duration = Duration::from_secs(10);
+/// Presence of an earlier life is cleared for at most so many devices: each is a message on every connection.
+const MOST_CLEARED: usize = 10_000;
+
+/// From the engine's outputs to the broker.
+#[derive(Debug)]
+pub struct Outlet {
+    context: Context,
+    publisher: Publisher,
+    publish_positions: bool,
+    presence: BTreeMap<DeviceId, Known>,
+    /// Puts what is said on the wall clock.
+    clock: Option<Clock>,
+    /// Events for the store; none where there is no store, and they go to the publisher at once.
+    entries: Option<Vec<Entry>>,
+    unsaid: u64,
+}
+
+/// What was last said of a device.
+#[derive(Debug)]
+struct Known {
+    presence: DevicePresence,
+    position: Option<Position>,
+    position_said: Option<Timestamp>,
+}
+
+impl Outlet {
+    /// An outlet that has said nothing. Times are said as they are, and events kept in memory until a broker has them.
+    pub fn new(context: Context, publisher: Publisher, publish_positions: bool) -> Self {
+        Self {
+            context,
+            publisher,
+            publish_positions,
+            presence: BTreeMap::new(),
+            clock: None,
+            entries: None,
+            unsaid: 0,
+        }
+    }
+
+    /// The same, whose events are for a store ([`Outlet::take_entries`]), and whose times are put on that clock's wall.
+    #[must_use]
+    pub fn durable(self, clock: Clock) -> Self {
+        Self { clock: Some(clock), entries: Some(Vec::new()), ..self }
+    }
+
+    /// Says that nobody is anywhere, but for those of whom something was put already: the state before the first event.
+    /// What brokers still hold of an earlier life is cleared, so that nobody is said to be where they were when the
+    /// gateway stopped.
+    pub fn nobody_else(&mut self, registry: &Registry, at: Timestamp) {
+        for device in registry.devices().iter().take(MOST_CLEARED) {
+            if !self.presence.contains_key(&device.id) {
+                self.publisher.clear_state(&wire::presence_topic(&self.context.site, &device.id));
+            }
+        }
+        let zones = self.presence.values().flat_map(|known| &known.presence.zones);
+        let occupied: BTreeSet<ZoneId> = zones.map(|zone| zone.zone.clone()).collect();
+        let at = self.wall(at);
+        for zone in registry.zones().iter().filter(|zone| !occupied.contains(&zone.id)) {
+            self.state(wire::occupancy(&self.context, &zone.id, 0, at));
+        }
+    }
+
+    /// Hands an output on. `at` is the engine's time.
+    pub fn put(&mut self, output: Output, at: Timestamp) {
+        match output {
+            Output::Event(event) => self.event(event, at),
+            Output::Occupancy(zone, inside) => {
+                let since = self.wall(at);
+                self.state(wire::occupancy(&self.context, &zone, inside, since));
+            }
+            Output::Presence(presence) => {
+                let known = self.presence.remove(&presence.device.id);
+                let position = known.as_ref().and_then(|known| known.position);
+                let position_said = known.and_then(|known| known.position_said);
+                self.say_presence(Known { presence, position, position_said });
+            }
+            Output::Position(device, position) => {
+                if self.publish_positions
+                    && let Some(mut known) = self.presence.remove(&device.id)
+                {
+                    known.position = Some(position);
+                    let due = known.position_said.is_none_or(|said| position.time.since(said) >= POSITION_INTERVAL);
+                    if due && !known.presence.zones.is_empty() {
+                        self.say_presence(known);
+                    } else {
+                        self.presence.insert(device.id.clone(), known);
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, mut event: Event, made: Timestamp) {
+        event.observed_at = self.wall(event.observed_at);
+        event.decided_at = self.wall(event.decided_at);
+        event.suspect = self.clock.as_ref().is_some_and(Clock::is_suspect);
+        match (wire::event(&self.context, &event), &mut self.entries) {
+            (Ok(Message { topic, payload, .. }), Some(entries)) => entries.push(Entry {
+                sequence: event.sequence,
+                device: event.device.id.clone(),
+                class: Class::Event,
+                made,
+                topic,
+                payload,
+            }),
+            (Ok(message), None) => self.publisher.event(&event.device.id, message),
+            (Err(error), _) => self.cannot_say(&error),
+        }
+    }
+
+    /// Clears what brokers hold of a device that is no longer tracked.
+    pub fn forget(&mut self, device: &DeviceId) {
+        self.presence.remove(device);
+        self.publisher.clear_state(&wire::presence_topic(&self.context.site, device));
+    }
+
+    /// The events since the last call.
+    pub fn take_entries(&mut self) -> Vec<Entry> {
+        self.entries.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The publisher.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Payloads that could not be said.
+    pub fn unsaid(&self) -> u64 {
+        self.unsaid
+    }
+
+    /// Sets a state.
+    pub fn state(&mut self, message: Result<Message, WireError>) {
+        match message {
+            Ok(message) => self.publisher.state(message),
+            Err(error) => self.cannot_say(&error),
+        }
+    }
+
+    /// Publishes what is left for at most `within`, says that the gateway is gone, and disconnects.
+    pub async fn close(self, since: Timestamp, at: Timestamp, within: Duration) {
+        match (Status { at, ..Status::offline(since) }).message(&self.context) {
+            Ok(last_word) => {
+                let left = self.publisher.shutdown(last_word, within).await.queued;
+                match (left, &self.entries) {
+                    (0, _) => {}
+                    (_, None) => warn!(left, "stopped with events that no broker has taken: they are lost"),
+                    (_, Some(_)) => warn!(left, "stopped with events that no broker has taken: they wait on disk"),
+                }
+            }
+            Err(error) => warn!(%error, "stopped without a word to the broker"),
+        }
+    }
+
+    fn say_presence(&mut self, mut known: Known) {
+        let position = known.position.filter(|_| self.publish_positions && !known.presence.zones.is_empty());
+        if let Some(position) = position {
+            known.position_said = Some(position.time);
+        }
+        let mut said = known.presence.clone();
+        said.since = self.wall(said.since);
+        said.zones.iter_mut().for_each(|zone| zone.since = self.wall(zone.since));
+        let position = position.map(|position| Position { time: self.wall(position.time), ..position });
+        self.state(wire::presence(&self.context, &said, position.as_ref()));
+        self.presence.insert(known.presence.device.id.clone(), known);
+    }
+
+    fn wall(&self, at: Timestamp) -> Timestamp {
+        self.clock.as_ref().map_or(at, |clock| clock.wall(at))
+    }
+
+    fn cannot_say(&mut self, error: &WireError) {
+        self.unsaid += 1;
+        warn!(%error, "not published");
+    }
+}

@@ -159,7 +159,8 @@ impl Workload {
             for _ in 0..rng.random_range(0..9) {
                 let device = DeviceId::new(&format!("device-{}", rng.random_range(0..20))).unwrap();
                 let noise: String = (0..rng.random_range(1..60)).map(|_| rng.random_range('a'..='z')).collect();
-                let payload = format!("{{\"sequence\":{sequence},\"device\":\"{device}\",\"noise\":\"{noise}\"}}").repeat(5);
+                let payload =
+                    format!("{{\"sequence\":{sequence},\"device\":\"{device}\",\"noise\":\"{noise}\"}}").repeat(5);
                 let is_trigger = rng.random_bool(0.3);
                 let expires = now(batch) + Duration::from_secs(60);
                 entries.push(Entry {
@@ -293,11 +294,17 @@ fn leave_some(image: &mut Vec<u8>, pending: &[Op], rng: &mut ChaCha8Rng) {
     }
 }
 
-#[test]
-fn whatever_a_power_cut_leaves_every_committed_batch_is_whole() {
-    let is_long = std::env::var("BEACONFENCE_LONG").is_ok_and(|value| value == "1");
-    let mut total = Tally::default();
-    for seed in 0..if is_long { 10 } else { 1 } {
+/// A workload that was run to its end, and what is to be known of it.
+struct Ran {
+    workload: Workload,
+    start: Vec<u8>,
+    states: Vec<State>,
+    returned: Vec<usize>,
+    ops: Vec<Op>,
+}
+
+impl Ran {
+    fn new(seed: u64) -> Self {
         let workload = Workload::new(seed);
         let recorder = Recorder::default();
         let site = SiteId::new("site").unwrap();
@@ -322,13 +329,26 @@ fn whatever_a_power_cut_leaves_every_committed_batch_is_whole() {
         assert!(states.last().unwrap().content.tail > 10, "the tail is used");
         assert!(states.last().unwrap().stored[0] > 0, "the tail is pruned");
         drop(db);
-        let ops = recorder.ops();
-        let tally = Tally::default();
-        let mut run = Run { workload: &workload, states: &states, returned: &returned, tally };
+        Self { workload, start, states, returned, ops: recorder.ops() }
+    }
+
+    fn run(&self) -> Run<'_> {
+        Run { workload: &self.workload, states: &self.states, returned: &self.returned, tally: Tally::default() }
+    }
+}
+
+#[test]
+fn whatever_a_power_cut_leaves_every_committed_batch_is_whole() {
+    let is_long = std::env::var("BEACONFENCE_LONG").is_ok_and(|value| value == "1");
+    let mut total = Tally::default();
+    for seed in 0..if is_long { 10 } else { 1 } {
+        let ran = Ran::new(seed);
+        let Ran { ops, start, .. } = &ran;
+        let mut run = ran.run();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let per_op = LOSSY as f64 / ops.len() as f64;
         let (mut synced, mut pending) = (start.clone(), Vec::new());
-        let mut written = start;
+        let mut written = start.clone();
         for (at, op) in ops.iter().enumerate() {
             run.check(written.clone(), at, "whole");
             let mut due = per_op;
@@ -357,9 +377,25 @@ fn whatever_a_power_cut_leaves_every_committed_batch_is_whole() {
     }
     // Written past the capture of the test harness.
     let Tally { faults, published, lost, duplicated, complaints } = total;
-    writeln!(io::stdout(), "crash-images faults={faults} published={published} lost={lost} duplicated={duplicated}").unwrap();
+    writeln!(io::stdout(), "crash-images faults={faults} published={published} lost={lost} duplicated={duplicated}")
+        .unwrap();
     assert!(faults > 1_000, "only {faults} images");
     assert!(complaints.is_empty() && lost == 0 && duplicated == 0);
+}
+
+#[test]
+fn an_image_that_lacks_a_commit_or_repeats_an_entry_is_noticed() {
+    let ran = Ran::new(1);
+    let mut run = ran.run();
+    // As if the writes of one commit had been lost although it had returned.
+    let mut image = ran.start.clone();
+    let (kept, returned) = (ran.returned[20], ran.returned[21]);
+    ran.ops[..kept].iter().for_each(|op| apply(&mut image, op));
+    run.check(image.clone(), kept, "whole");
+    assert_eq!((run.tally.lost, run.tally.duplicated), (0, 0));
+    run.check(image, returned, "lacking");
+    assert!(run.tally.lost + run.tally.duplicated > 0);
+    assert_eq!(run.tally.complaints.len(), 1);
 }
 
 /// Every stored entry waits, is acknowledged or is parked: one of these.

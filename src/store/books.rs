@@ -163,7 +163,13 @@ impl Books {
     ///
     /// # Errors
     /// What the database says; it must be opened again before it is used.
-    pub fn commit(&mut self, db: &Database, work: &Work, limits: &Limits, steady: Timestamp) -> Result<(), redb::Error> {
+    pub fn commit(
+        &mut self,
+        db: &Database,
+        work: &Work,
+        limits: &Limits,
+        steady: Timestamp,
+    ) -> Result<(), redb::Error> {
         let mut next = self.counters.clone();
         // The durability of a transaction is `Immediate` where nothing else is said.
         let tx = db.begin_write()?;
@@ -218,11 +224,7 @@ impl Books {
     }
 
     /// Reads entries by their keys; none where one is gone or damaged.
-    pub(super) fn load(
-        db: &Database,
-        dictionary: &[u8],
-        sequences: &[u64],
-    ) -> Result<Vec<Option<Entry>>, redb::Error> {
+    pub(super) fn load(db: &Database, dictionary: &[u8], sequences: &[u64]) -> Result<Vec<Option<Entry>>, redb::Error> {
         let tx = db.begin_read()?;
         let events = tx.open_table(EVENTS)?;
         let mut found = Vec::with_capacity(sequences.len());

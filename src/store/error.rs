@@ -20,7 +20,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// It is another site's.
-    #[error("{path} holds the data of site \"{found}\", not of \"{wanted}\"; set data_dir to another directory, or move this one away")]
+    #[error(
+        "{path} holds the data of site \"{found}\", not of \"{wanted}\"; set data_dir to another directory, or move this one away"
+    )]
     OtherSite {
         /// The database.
         path: PathBuf,

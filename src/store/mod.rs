@@ -33,7 +33,7 @@ mod tests;
 pub use error::StoreError;
 use files::guarded;
 use queue::Work;
-use writer::{Recent, Worker, with_database};
+use writer::{Recent, Tuning, Worker, with_database};
 
 /// How much is kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,7 +328,7 @@ impl Queue {
     fn take(&mut self) -> Work {
         let work = std::mem::take(&mut self.work);
         self.work.dropped_total = work.dropped_total;
-        self.in_flight = (work.len() as u64, work.entry_bytes() as u64, work.memory());
+        self.in_flight = (work.entry_count() as u64, work.entry_bytes() as u64, work.memory());
         (self.since, self.lazy_since) = (None, None);
         work
     }
@@ -404,10 +404,22 @@ impl Store {
     /// Starts the thread that commits. `committed` is given the entries of each commit, in order, and must not block.
     /// It must hold no clone of the store.
     pub fn start(&self, committed: impl FnMut(Vec<Entry>) + Send + 'static) {
-        let Some(worker) = locked(&self.inner().worker).take() else { return };
+        self.spawn(committed, |_| ());
+    }
+
+    /// As [`Store::start`], without a pause between commits: to measure them.
+    #[doc(hidden)]
+    pub fn start_unpaced(&self, committed: impl FnMut(Vec<Entry>) + Send + 'static) {
+        self.spawn(committed, |tuning| tuning.pace = Duration::ZERO);
+    }
+
+    fn spawn(&self, committed: impl FnMut(Vec<Entry>) + Send + 'static, tune: impl FnOnce(&mut Tuning)) {
+        let Some(mut worker) = locked(&self.inner().worker).take() else { return };
+        tune(&mut worker.tuning);
         let inner = Arc::clone(self.inner());
         let shared = Arc::clone(&inner);
-        let started = std::thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(&shared, committed));
+        let started =
+            std::thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(&shared, committed));
         if let Err(error) = started {
             let words = format!("cannot start the thread that writes the database: {error}; restart the gateway");
             tracing::error!("{words}");
@@ -506,7 +518,7 @@ impl Store {
     pub fn status(&self) -> StoreStatus {
         let mut status = locked(&self.inner().status).clone();
         let queue = locked(&self.inner().queue);
-        status.uncommitted = queue.work.len() as u64 + queue.in_flight.0;
+        status.uncommitted = queue.work.entry_count() as u64 + queue.in_flight.0;
         status.uncommitted_bytes = queue.work.entry_bytes() as u64 + queue.in_flight.1;
         status.dropped_uncommitted = queue.work.dropped_total;
         status
@@ -533,6 +545,6 @@ impl Store {
             }
             queue = inner.done.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        queue.work.len() as u64 + queue.in_flight.0
+        queue.work.entry_count() as u64 + queue.in_flight.0
     }
 }

@@ -47,9 +47,11 @@ pub(super) fn open_as(options: &Options, format: u32, steps: &[(u32, Step)]) -> 
             Ok((db, content)) => return Ok(assemble(directory, db, content, options, false, None)),
             Err(Failure::Refused(error)) => return Err(error),
             Err(Failure::Trouble(Trouble::Damaged(what))) => {
-                let aside = directory
-                    .set_aside(options.now)
-                    .map_err(|source| StoreError::SetAside { path: path.clone(), what: what.clone(), source })?;
+                let aside = directory.set_aside(options.now).map_err(|source| StoreError::SetAside {
+                    path: path.clone(),
+                    what: what.clone(),
+                    source,
+                })?;
                 tracing::warn!("{} is damaged ({what}); it is kept as {}", path.display(), aside.display());
                 set_aside = Some((aside, what));
             }

@@ -34,7 +34,10 @@ pub struct Work {
 
 impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Work").field("entries", &self.len()).field("settled", &self.settled.len()).finish_non_exhaustive()
+        f.debug_struct("Work")
+            .field("entries", &self.entry_count())
+            .field("settled", &self.settled.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,7 +82,7 @@ impl Work {
 
     /// Whether there is something that must be committed at once.
     pub(super) fn is_durable(&self) -> bool {
-        self.len() > 0 || !self.devices.is_empty() || self.head.is_some()
+        self.entry_count() > 0 || !self.devices.is_empty() || self.head.is_some()
     }
 
     /// Whether there is nothing at all.
@@ -88,7 +91,7 @@ impl Work {
     }
 
     /// How many entries.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn entry_count(&self) -> usize {
         self.events.len() + self.triggers.len()
     }
 
@@ -99,7 +102,10 @@ impl Work {
 
     /// About the memory that it takes.
     pub(super) fn memory(&self) -> usize {
-        self.entry_bytes + self.device_bytes + self.len() * ENTRY_OVERHEAD + self.settled.len() * size_of::<(u64, Settled)>()
+        self.entry_bytes
+            + self.device_bytes
+            + self.entry_count() * ENTRY_OVERHEAD
+            + self.settled.len() * size_of::<(u64, Settled)>()
     }
 
     /// Puts back earlier work that could not be committed.

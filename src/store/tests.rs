@@ -50,7 +50,10 @@ fn event(sequence: u64) -> Entry {
         class: Class::Event,
         made: at(sequence as i64),
         topic: "store-1/events/door/entered".to_owned(),
-        payload: Bytes::from(format!("{{\"sequence\":{sequence},\"noise\":\"{}\"}}", sequence.wrapping_mul(0x9E37_79B9))),
+        payload: Bytes::from(format!(
+            "{{\"sequence\":{sequence},\"noise\":\"{}\"}}",
+            sequence.wrapping_mul(0x9E37_79B9)
+        )),
     }
 }
 
@@ -59,7 +62,14 @@ fn trigger(sequence: u64) -> Entry {
 }
 
 fn head(sequence: u64) -> Head {
-    Head { epoch: "0123456789ab".to_owned(), began: at(0), sequence, alive_at: at(sequence as i64), jumped_ms: 3, jumps: 1 }
+    Head {
+        epoch: "0123456789ab".to_owned(),
+        began: at(0),
+        sequence,
+        alive_at: at(sequence as i64),
+        jumped_ms: 3,
+        jumps: 1,
+    }
 }
 
 fn batch(entries: Vec<Entry>) -> Batch {
@@ -358,7 +368,7 @@ fn however_a_file_is_damaged_it_is_opened_as_it_was_or_set_aside() {
             aside += 1;
         } else {
             let count = opened.head.sequence;
-            assert!(count % 20 == 0 && count <= 200, "variant {variant}: {count}");
+            assert!(count.is_multiple_of(20) && count <= 200, "variant {variant}: {count}");
             assert_eq!(sequences(&opened.waiting), (0..count).collect::<Vec<_>>(), "variant {variant}");
             for (sequence, entry) in opened.store.load(&(0..count).collect::<Vec<_>>()).into_iter().enumerate() {
                 assert_eq!(entry, Some(event(sequence as u64)), "variant {variant}");
@@ -425,7 +435,8 @@ fn an_older_database_is_copied_and_brought_forward() {
     running.close();
     let copy = dir.path().join(format!("{DATABASE}.format-{FORMAT}"));
 
-    let refused = open::open_as(&options(dir.path()), FORMAT + 2, &[(FORMAT, new_table), (FORMAT + 1, failing)]).unwrap_err();
+    let refused =
+        open::open_as(&options(dir.path()), FORMAT + 2, &[(FORMAT, new_table), (FORMAT + 1, failing)]).unwrap_err();
     assert!(matches!(refused, StoreError::Migration { from: FORMAT, .. }), "{refused}");
     assert!(refused.to_string().contains("unchanged"), "{refused}");
     assert!(copy.exists());
@@ -491,6 +502,50 @@ fn a_look_changes_nothing_and_makes_nothing() {
     assert_eq!(peek(dir.path()).unwrap().waiting.count, 200, "after a kill");
 }
 
+#[test]
+fn a_file_that_a_backlog_has_left_large_is_compacted_and_still_whole() {
+    let dir = TempDir::new().unwrap();
+    let mut options = options(dir.path());
+    options.limits.tail_bytes = 10_000;
+    let store = Store::open(options.clone()).unwrap().store;
+    let running = Running { store: store.clone(), handed: Arc::default() };
+    store.spawn(
+        |_| (),
+        |tuning| {
+            tuning.housekeeping = Duration::from_millis(200);
+            tuning.compact_above = 1 << 20;
+        },
+    );
+    for first in 0..10 {
+        running.commit(batch((first * 2_000..(first + 1) * 2_000).map(event).collect()));
+    }
+    let large = store.status().disk_bytes;
+    assert!(large > 2 << 20, "{large}");
+    (0..20_000).for_each(|sequence| store.settle(sequence, Settled::Acknowledged));
+    until("it is compacted", || store.status().disk_bytes < large / 2);
+    running.commit(Batch { devices: vec![(device("d1"), Some(vec![1]))], ..Batch::default() });
+    drop(store);
+    running.close();
+    let opened = Store::open(options).unwrap();
+    assert!(opened.set_aside.is_none() && opened.waiting.is_empty() && opened.devices.len() == 1);
+    assert_eq!(opened.store.load(&[19_999]), [Some(event(19_999))]);
+}
+
+#[test]
+fn the_ballast_is_made_again_when_there_is_room() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(options(dir.path())).unwrap().store;
+    let ballast = dir.path().join("ballast");
+    assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 4 << 20);
+    store.close(PATIENCE);
+    std::fs::remove_file(&ballast).unwrap();
+    let directory = Directory::lock(dir.path()).unwrap();
+    assert!(!directory.free_reserve());
+    directory.keep_reserve().unwrap();
+    assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 4 << 20);
+    assert!(directory.free_reserve() && !ballast.exists());
+}
+
 /// A disk in memory that takes only so many bytes more.
 #[derive(Debug, Clone)]
 struct Disk(Arc<Mutex<DiskState>>);
@@ -513,8 +568,8 @@ impl Disk {
         let db = Medium::open(&self, false).unwrap();
         Books::initialise(&db, &site(), &head(0), b"").unwrap();
         let books = Books::of(&books::read(&db).unwrap());
-        let backoff = (Duration::from_millis(20), Duration::from_millis(50));
-        let worker = Worker::new(Box::new(self), books, limits).with_backoff(backoff.0, backoff.1);
+        let mut worker = Worker::new(Box::new(self), books, limits);
+        worker.tuning.backoff = (Duration::from_millis(20), Duration::from_millis(50));
         Running::start(Store::of(worker, db))
     }
 
@@ -599,14 +654,14 @@ fn a_full_disk_costs_the_ballast_first_and_nothing_else() {
         assert_eq!(running.store.status().failing, None);
         assert_eq!(running.handed(), (0..60).collect::<Vec<_>>());
         assert_eq!(locked(&disk.0).reserve, 0, "it was needed");
-        running.holds(&disk, 60);
+        disk.holds(60);
     }
 }
 
-impl Running {
-    /// Everything that was handed on is in a copy of the disk.
-    fn holds(&self, disk: &Disk, count: u64) {
-        let bytes = locked(&disk.0).bytes.clone();
+impl Disk {
+    /// Everything that was handed on is in a copy of it.
+    fn holds(&self, count: u64) {
+        let bytes = locked(&self.0).bytes.clone();
         let copy = Disk::new(0, ENOSPC);
         locked(&copy.0).bytes = bytes;
         let db = Medium::open(&copy, true).unwrap();
@@ -616,7 +671,9 @@ impl Running {
 
 #[test]
 fn while_the_disk_takes_nothing_nothing_is_handed_on_and_then_all_of_it_is() {
-    for (left, error, words) in [(0, ENOSPC, "Make room"), (6_000, EIO, "Check the disk"), (30_000, ENOSPC, "Make room")] {
+    for (left, error, words) in
+        [(0, ENOSPC, "Make room"), (6_000, EIO, "Check the disk"), (30_000, ENOSPC, "Make room")]
+    {
         let disk = Disk::new(0, error);
         let running = disk.clone().open(16 << 20);
         running.commit(batch(vec![event(0)]));
@@ -629,7 +686,9 @@ fn while_the_disk_takes_nothing_nothing_is_handed_on_and_then_all_of_it_is() {
             }
         }
         let call = Arc::clone(&called);
-        running.store.write(Batch { then: vec![Box::new(move || call.store(true, Ordering::SeqCst))], ..Batch::default() });
+        running
+            .store
+            .write(Batch { then: vec![Box::new(move || call.store(true, Ordering::SeqCst))], ..Batch::default() });
         until("it is said", || running.store.status().failing.is_some());
         std::thread::sleep(Duration::from_millis(100));
         let failing = running.store.status().failing.expect("still");
@@ -642,7 +701,7 @@ fn while_the_disk_takes_nothing_nothing_is_handed_on_and_then_all_of_it_is() {
         assert_eq!(running.handed(), (0..200).collect::<Vec<_>>(), "once, in order");
         until("the closure is called", || called.load(Ordering::SeqCst));
         assert_eq!(running.store.status().failing, None);
-        running.holds(&disk, 200);
+        disk.holds(200);
     }
 }
 

@@ -22,7 +22,7 @@ use super::{Entry, Inner, Limits, Queue, locked};
 use crate::model::Timestamp;
 
 /// Under load there is at most one commit in this time: more would only wear the disk.
-pub(super) const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(20);
 /// What became of entries is committed within this time: lost, they would be published once more.
 const LAZY: Duration = Duration::from_secs(1);
 /// And as soon as there are so many.
@@ -70,14 +70,28 @@ impl Recent {
     }
 }
 
+/// The thread's times and sizes, which tests shorten.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    pub(super) pace: Duration,
+    pub(super) backoff: (Duration, Duration),
+    pub(super) housekeeping: Duration,
+    pub(super) compact_above: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { pace: PACE, backoff: BACKOFF, housekeeping: HOUSEKEEPING, compact_above: COMPACT_ABOVE }
+    }
+}
+
 /// What the thread knows.
 #[derive(Debug)]
 pub(super) struct Worker {
     medium: Box<dyn Medium>,
     books: Books,
     limits: Limits,
-    pace: Duration,
-    backoff: (Duration, Duration),
+    pub(super) tuning: Tuning,
     last_commit: Option<Instant>,
     /// The next attempt, while the disk takes nothing.
     retry_at: Option<Instant>,
@@ -108,8 +122,7 @@ impl Worker {
             medium,
             books,
             limits,
-            pace: PACE,
-            backoff: BACKOFF,
+            tuning: Tuning::default(),
             last_commit: None,
             retry_at: None,
             attempts: 0,
@@ -118,12 +131,6 @@ impl Worker {
             compacted: None,
             is_broken: false,
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn with_backoff(mut self, first: Duration, most: Duration) -> Self {
-        self.backoff = (first, most);
-        self
     }
 
     pub(super) fn books(&self) -> &Books {
@@ -140,14 +147,14 @@ impl Worker {
 
     /// Works until the store is closed.
     pub(super) fn run(mut self, inner: &Inner, mut committed: impl FnMut(Vec<Entry>)) {
-        let mut housekeeping = Instant::now() + HOUSEKEEPING;
+        let mut housekeeping = Instant::now() + self.tuning.housekeeping;
         loop {
             match self.next(inner, housekeeping) {
                 Task::Commit(work) => self.commit(inner, work, &mut committed),
                 Task::Call(work) => work.into_parts().1.into_iter().for_each(|then| then()),
                 Task::Housekeeping => {
                     self.keep_house(inner);
-                    housekeeping = Instant::now() + HOUSEKEEPING;
+                    housekeeping = Instant::now() + self.tuning.housekeeping;
                 }
                 Task::Verify => self.verify(inner),
                 Task::Close(until) => return self.close(inner, until, &mut committed),
@@ -214,7 +221,7 @@ impl Worker {
         if self.is_broken {
             return None;
         }
-        let soonest = self.last_commit.map(|last| last + self.pace);
+        let soonest = self.last_commit.map(|last| last + self.tuning.pace);
         let due = if queue.work.is_durable() {
             soonest.or(queue.since)
         } else if queue.work.settled.len() >= MOST_LAZY {
@@ -227,7 +234,8 @@ impl Worker {
 
     fn commit(&mut self, inner: &Inner, work: Work, committed: &mut impl FnMut(Vec<Entry>)) {
         self.last_commit = Some(Instant::now());
-        let result = if self.is_broken { Err(Trouble::Other("it is damaged".to_owned())) } else { self.attempt(inner, &work) };
+        let result =
+            if self.is_broken { Err(Trouble::Other("it is damaged".to_owned())) } else { self.attempt(inner, &work) };
         match result {
             Ok(()) => {
                 self.note_success(inner);
@@ -302,7 +310,7 @@ impl Worker {
         // As published: what is stored is less.
         let used = self.books.counters.tail_bytes;
         let is_early = self.compacted.is_some_and(|last| last.elapsed() < COMPACT_EVERY);
-        if is_idle && size > COMPACT_ABOVE && used < size / 3 && !is_early {
+        if is_idle && size > self.tuning.compact_above && used < size / 3 && !is_early {
             self.compacted = Some(Instant::now());
             let mut slot = inner.database.write().unwrap_or_else(PoisonError::into_inner);
             let result = slot.as_mut().map(|db| guarded(|| db.compact().map_err(redb::Error::from)));
@@ -313,7 +321,13 @@ impl Worker {
                     self.drop_database(inner);
                     let _ = self.reopen(inner);
                 }
-                _ => tracing::info!("compacted {} from {size} to {} bytes", self.medium.name(), self.medium.disk_bytes()),
+                _ => {
+                    tracing::info!(
+                        "compacted {} from {size} to {} bytes",
+                        self.medium.name(),
+                        self.medium.disk_bytes()
+                    );
+                }
             }
         }
         self.publish_status(inner);
@@ -385,7 +399,7 @@ impl Worker {
         } else {
             format!("cannot write {name}: {trouble}; events are kept in memory. {}", advice(trouble))
         };
-        let delay = self.backoff.0.saturating_mul(1 << self.attempts.min(10)).min(self.backoff.1);
+        let delay = self.tuning.backoff.0.saturating_mul(1 << self.attempts.min(10)).min(self.tuning.backoff.1);
         self.attempts = self.attempts.saturating_add(1);
         self.retry_at = Some(Instant::now() + delay);
         if self.logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
@@ -424,10 +438,7 @@ fn put_database(inner: &Inner, db: Database) {
 }
 
 /// Runs with the open database, while others read it.
-pub(super) fn with_database<T>(
-    inner: &Inner,
-    run: impl FnOnce(&Database) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
+pub(super) fn with_database<T>(inner: &Inner, run: impl FnOnce(&Database) -> Result<T, Trouble>) -> Result<T, Trouble> {
     match &*inner.database.read().unwrap_or_else(PoisonError::into_inner) {
         Some(db) => run(db),
         None => Err(Trouble::Other("the database is closed".to_owned())),

@@ -171,7 +171,8 @@ fn a_trigger_that_nobody_heard_is_tried_again_until_it_expires_and_holds_up_noth
 
 #[test]
 fn a_live_event_does_not_wait_behind_the_backlog_of_other_devices() {
-    let (mut outbox, start) = (Outbox::over_store(Limits { events: 200_000, bytes: u64::MAX, ..limits() }), Instant::now());
+    let (mut outbox, start) =
+        (Outbox::over_store(Limits { events: 200_000, bytes: u64::MAX, ..limits() }), Instant::now());
     for key in 0..100_000 {
         outbox.push(waiting(key, &format!("d{}", key % 5_000), Class::Event, steady(0), 10), None, steady(0));
     }
@@ -317,7 +318,10 @@ fn random_histories_agree_with_a_model_and_every_key_ends_once() {
                     let candidates = model.candidates(now, &limits);
                     match outbox.next(now) {
                         Some(going) => {
-                            assert!(candidates.contains(&going.key), "seed {seed} step {step}: {going:?} of {candidates:?}");
+                            assert!(
+                                candidates.contains(&going.key),
+                                "seed {seed} step {step}: {going:?} of {candidates:?}"
+                            );
                             model.under_way.insert(going.key);
                         }
                         None => assert!(candidates.is_empty(), "seed {seed} step {step}: {candidates:?}"),

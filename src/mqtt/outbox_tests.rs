@@ -295,6 +295,53 @@ impl Model {
     }
 }
 
+/// One of the answers that a broker or a store gives, to both.
+fn give_an_answer(outbox: &mut Outbox, model: &mut Model, at: Key, answer: u32, now: Moment, limits: &Limits) {
+    let (device, class, _) = model.entries[&at].clone();
+    match answer {
+        0 => {
+            outbox.lost(at);
+            model.under_way.remove(&at);
+        }
+        1 => {
+            outbox.refused(at, now.instant, "no");
+            let (tries, _) = model.tries.entry(at).or_default();
+            *tries += 1;
+            if *tries == limits.tries {
+                model.settle(at, Settled::Parked("no".to_owned()));
+            } else {
+                model.under_way.remove(&at);
+                model.waits.insert(device, now.instant + limits.first_retry);
+            }
+        }
+        2 => {
+            outbox.unheard(at, now);
+            match class {
+                Class::Event => model.settle(at, Settled::Unheard),
+                Class::Trigger { expires } if expires <= now.steady => {
+                    model.settle(at, Settled::Dropped(Dropped::Expired));
+                }
+                Class::Trigger { .. } => {
+                    let (_, unheard) = model.tries.entry(at).or_default();
+                    let wait = doubled(limits.first_retry, limits.longest_retry, *unheard);
+                    *unheard += 1;
+                    model.under_way.remove(&at);
+                    model.lanes.get_mut(&device).unwrap().retain(|other| *other != at);
+                    model.aside.push((now.instant + wait, at));
+                }
+            }
+        }
+        3 => {
+            outbox.damaged(at);
+            model.settle(at, Settled::Dropped(Dropped::Damaged));
+        }
+        _ => {
+            outbox.accepted(at);
+            model.settle(at, Settled::Acknowledged);
+        }
+    }
+}
+
 #[test]
 fn random_histories_agree_with_a_model_and_every_key_ends_once() {
     for seed in 0..400 {
@@ -334,49 +381,7 @@ fn random_histories_agree_with_a_model_and_every_key_ends_once() {
                         continue;
                     }
                     let at = all[random.random_range(0..all.len())];
-                    let (device, class, _) = model.entries[&at].clone();
-                    match random.random_range(0..5) {
-                        0 => {
-                            outbox.lost(at);
-                            model.under_way.remove(&at);
-                        }
-                        1 => {
-                            outbox.refused(at, now.instant, "no");
-                            let (tries, _) = model.tries.entry(at).or_default();
-                            *tries += 1;
-                            if *tries == limits.tries {
-                                model.settle(at, Settled::Parked("no".to_owned()));
-                            } else {
-                                model.under_way.remove(&at);
-                                model.waits.insert(device, now.instant + limits.first_retry);
-                            }
-                        }
-                        2 => {
-                            outbox.unheard(at, now);
-                            match class {
-                                Class::Event => model.settle(at, Settled::Unheard),
-                                Class::Trigger { expires } if expires <= now.steady => {
-                                    model.settle(at, Settled::Dropped(Dropped::Expired));
-                                }
-                                Class::Trigger { .. } => {
-                                    let (_, unheard) = model.tries.entry(at).or_default();
-                                    let wait = doubled(limits.first_retry, limits.longest_retry, *unheard);
-                                    *unheard += 1;
-                                    model.under_way.remove(&at);
-                                    model.lanes.get_mut(&device).unwrap().retain(|other| *other != at);
-                                    model.aside.push((now.instant + wait, at));
-                                }
-                            }
-                        }
-                        3 => {
-                            outbox.damaged(at);
-                            model.settle(at, Settled::Dropped(Dropped::Damaged));
-                        }
-                        _ => {
-                            outbox.accepted(at);
-                            model.settle(at, Settled::Acknowledged);
-                        }
-                    }
+                    give_an_answer(&mut outbox, &mut model, at, random.random_range(0..5), now, &limits);
                 }
             }
             assert_eq!((outbox.under_way(), outbox.len()), (model.under_way.len(), model.entries.len()));

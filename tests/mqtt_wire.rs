@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use beaconfence::engine::{DevicePresence, ZonePresence};
 use beaconfence::model::{LevelOrdinal, Point, Position, Probability, Timestamp, ZoneId};
-use beaconfence::mqtt::wire::{self, MAX_PAYLOAD, Message, ReceiverStatus, Status, WireError};
+use beaconfence::mqtt::wire::{
+    self, MAX_PAYLOAD, Message, ReceiverStatus, ReplayDone, ReplayRequest, Status, WireError,
+};
 use beaconfence::presence::{Event, EventKind, Reason};
 use mqtt_support::{context, device, entered, instant, validate, zone};
 
@@ -158,4 +160,60 @@ fn the_schema_and_the_reader_agree_on_position_reports() {
         br#"{"time":"2026-01-01T10:00:00.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}"#,
     );
     assert_eq!(read.unwrap().time, Timestamp::from_millis(1_767_261_600_000));
+}
+
+#[test]
+fn the_end_of_a_replay_says_what_is_missing_and_where_to_go_on() {
+    let request = ReplayRequest { from: 5, to: 20_000, reply_to: "store-1/replays/crm".to_owned(), epoch: None };
+    let done = ReplayDone {
+        answered: 9_990,
+        missing: vec![(5, 9), (20, 24)],
+        next: Some(10_005),
+        next_sequence: 31_000,
+        error: None,
+    };
+    let say = |done: &ReplayDone| wire::replay_done(&context(), &request, done).unwrap();
+    golden("replay-done-more", "replay-done", "store-1/replays/crm/done", &say(&done));
+    let done = ReplayDone { next: None, missing: Vec::new(), ..done };
+    golden("replay-done", "replay-done", "store-1/replays/crm/done", &say(&done));
+    let done = ReplayDone { error: Some("other_epoch"), answered: 0, ..done };
+    golden("replay-done-other-epoch", "replay-done", "store-1/replays/crm/done", &say(&done));
+}
+
+#[test]
+fn the_schema_and_the_reader_agree_on_requests_for_a_replay() {
+    let site = context().site;
+    assert_eq!(wire::replay_topic(&site, &context().gateway), "store-1/gateways/gw-1/replay");
+    for (good, payload) in [
+        (true, r#"{"from":0,"to":9,"reply_to":"store-1/replays/crm"}"#),
+        (true, r#"{"from":7,"to":7,"reply_to":"store-1/replays/a.b-c_d","epoch":"01JGFJJZ00","more":[1]}"#),
+        (true, r#"{"from":7,"to":7,"reply_to":"store-1/replays/crm","epoch":null}"#),
+        (false, r#"{"from":-1,"to":9,"reply_to":"store-1/replays/crm"}"#),
+        (false, r#"{"from":0.5,"to":9,"reply_to":"store-1/replays/crm"}"#),
+        (false, r#"{"to":9,"reply_to":"store-1/replays/crm"}"#),
+        (false, r#"{"from":0,"to":9}"#),
+        (false, r#"{"from":0,"to":9,"reply_to":"store-1/replays/"}"#),
+        (false, r#"{"from":0,"to":9,"reply_to":"store-1/replays/a/b"}"#),
+        (false, r#"{"from":0,"to":9,"reply_to":"store-1/replays/#"}"#),
+        (false, r#"{"from":0,"to":9,"reply_to":"store-1/replays/+"}"#),
+        (false, r#"{"from":0,"to":9,"reply_to":"store-1/events/door/entered"}"#),
+        (false, r#"{"from":0,"to":9,"reply_to":"/store-1/replays/a"}"#),
+        (false, r#"{"from":0,"to":9,"reply_to":"$SYS/replays/a"}"#),
+        (false, "[]"),
+    ] {
+        let read = wire::replay_request(&site, payload.as_bytes());
+        assert_eq!(read.is_ok(), good, "{payload}: {read:?}");
+        assert_eq!(mqtt_support::is_valid("replay-request", payload.as_bytes()), good, "{payload}");
+    }
+    // What no schema can say.
+    for (payload, words) in [
+        (r#"{"from":9,"to":0,"reply_to":"store-1/replays/crm"}"#.to_owned(), "less than"),
+        (r#"{"from":0,"to":9,"reply_to":"store-2/replays/crm"}"#.to_owned(), "must be store-1/replays/NAME"),
+        (r#"{"from":0,"to":9,"reply_to":"store-11/replays/crm"}"#.to_owned(), "must be store-1/replays/NAME"),
+        (format!("{:5000}", ""), "more than the 4096"),
+        ("nonsense".to_owned(), "it is not"),
+    ] {
+        let error = wire::replay_request(&site, payload.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }

@@ -249,11 +249,13 @@ impl Client {
         // Other errors mean that the connection is gone, which the driver tells.
         match self {
             Self::V3(client) => {
-                let filters = filters.iter().map(|filter| v4::SubscribeFilter::new(filter.clone(), v4::QoS::AtLeastOnce));
+                let filters =
+                    filters.iter().map(|filter| v4::SubscribeFilter::new(filter.clone(), v4::QoS::AtLeastOnce));
                 !matches!(client.subscribe_many(filters).await, Err(v4::ClientError::InvalidRequest(_)))
             }
             Self::V5(client) => {
-                let filters = filters.iter().map(|filter| v5::SubscribeFilter::new(filter.clone(), v5::QoS::AtLeastOnce));
+                let filters =
+                    filters.iter().map(|filter| v5::SubscribeFilter::new(filter.clone(), v5::QoS::AtLeastOnce));
                 !matches!(client.subscribe_many(filters).await, Err(v5::ClientError::InvalidRequest(_)))
             }
         }
@@ -332,9 +334,7 @@ impl Driver {
 
 fn from_v3(event: v4::Event, client: &v4::AsyncClient) -> Option<Incoming> {
     match event {
-        v4::Event::Incoming(v4::Packet::ConnAck(_)) => {
-            Some(Incoming::Connected { max_packet_size: None })
-        }
+        v4::Event::Incoming(v4::Packet::ConnAck(_)) => Some(Incoming::Connected { max_packet_size: None }),
         v4::Event::Incoming(v4::Packet::Publish(publish)) => {
             let ack = client.prepare_ack(&publish).map(Ack::V3);
             Some(Incoming::Message(Received {

@@ -275,7 +275,10 @@ mod tests {
         for error in [CertificateError::NotValidYet, CertificateError::Expired] {
             let error = rustls::Error::InvalidCertificate(error);
             let unset = Failure::from_tls(&error, Timestamp::from_millis(60_000)).to_string();
-            assert!(unset.contains("is not set (1970-01-01T00:01:00.000Z)") && unset.contains("tried again"), "{unset}");
+            assert!(
+                unset.contains("is not set (1970-01-01T00:01:00.000Z)") && unset.contains("tried again"),
+                "{unset}"
+            );
             let set = Failure::from_tls(&error, CLOCK_SET).to_string();
             assert!(set.contains("or the clock is wrong"), "{set}");
         }
@@ -296,7 +299,8 @@ mod tests {
     #[test]
     fn repeated_closings_of_short_connections_are_likely_a_quarrel_over_the_client_id() {
         let mut closings = Closings::default();
-        let mut judge = |failure, seconds: Option<u64>| closings.judge(failure, seconds.map(Duration::from_secs), "gw-7");
+        let mut judge =
+            |failure, seconds: Option<u64>| closings.judge(failure, seconds.map(Duration::from_secs), "gw-7");
         assert_eq!(judge(Failure::Closed, Some(1)), Failure::Closed);
         assert_eq!(judge(Failure::Closed, Some(1)), Failure::Closed);
         let again = judge(Failure::Closed, Some(1)).to_string();

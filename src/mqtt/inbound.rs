@@ -86,11 +86,8 @@ impl Inbound {
             bounded: settings.version == MqttVersion::V5,
         };
         let filters = [format!("{site}/positions/+"), replay];
-        let (subscription, notices) = Subscription::start(
-            settings.with_suffix("-in"),
-            &filters.each_ref().map(String::as_str),
-            Keep::Messages,
-        );
+        let (subscription, notices) =
+            Subscription::start(settings.with_suffix("-in"), &filters.each_ref().map(String::as_str), Keep::Messages);
         let (reports, receiver) = mpsc::channel(CAPACITY);
         let status = Arc::new(Mutex::new(InboundStatus::default()));
         let task = tokio::spawn(run(desk, subscription, notices, reports, Arc::clone(&status)));

@@ -171,7 +171,8 @@ fn a_trigger_that_nobody_heard_is_tried_again_until_it_expires_and_holds_up_noth
 
 #[test]
 fn a_live_event_does_not_wait_behind_the_backlog_of_other_devices() {
-    let (mut outbox, start) = (Outbox::over_store(Limits { events: 200_000, bytes: u64::MAX, ..limits() }), Instant::now());
+    let (mut outbox, start) =
+        (Outbox::over_store(Limits { events: 200_000, bytes: u64::MAX, ..limits() }), Instant::now());
     for key in 0..100_000 {
         outbox.push(waiting(key, &format!("d{}", key % 5_000), Class::Event, steady(0), 10), None, steady(0));
     }
@@ -294,6 +295,53 @@ impl Model {
     }
 }
 
+/// One of the answers that a broker or a store gives, to both.
+fn give_an_answer(outbox: &mut Outbox, model: &mut Model, at: Key, answer: u32, now: Moment, limits: &Limits) {
+    let (device, class, _) = model.entries[&at].clone();
+    match answer {
+        0 => {
+            outbox.lost(at);
+            model.under_way.remove(&at);
+        }
+        1 => {
+            outbox.refused(at, now.instant, "no");
+            let (tries, _) = model.tries.entry(at).or_default();
+            *tries += 1;
+            if *tries == limits.tries {
+                model.settle(at, Settled::Parked("no".to_owned()));
+            } else {
+                model.under_way.remove(&at);
+                model.waits.insert(device, now.instant + limits.first_retry);
+            }
+        }
+        2 => {
+            outbox.unheard(at, now);
+            match class {
+                Class::Event => model.settle(at, Settled::Unheard),
+                Class::Trigger { expires } if expires <= now.steady => {
+                    model.settle(at, Settled::Dropped(Dropped::Expired));
+                }
+                Class::Trigger { .. } => {
+                    let (_, unheard) = model.tries.entry(at).or_default();
+                    let wait = doubled(limits.first_retry, limits.longest_retry, *unheard);
+                    *unheard += 1;
+                    model.under_way.remove(&at);
+                    model.lanes.get_mut(&device).unwrap().retain(|other| *other != at);
+                    model.aside.push((now.instant + wait, at));
+                }
+            }
+        }
+        3 => {
+            outbox.damaged(at);
+            model.settle(at, Settled::Dropped(Dropped::Damaged));
+        }
+        _ => {
+            outbox.accepted(at);
+            model.settle(at, Settled::Acknowledged);
+        }
+    }
+}
+
 #[test]
 fn random_histories_agree_with_a_model_and_every_key_ends_once() {
     for seed in 0..400 {
@@ -317,7 +365,10 @@ fn random_histories_agree_with_a_model_and_every_key_ends_once() {
                     let candidates = model.candidates(now, &limits);
                     match outbox.next(now) {
                         Some(going) => {
-                            assert!(candidates.contains(&going.key), "seed {seed} step {step}: {going:?} of {candidates:?}");
+                            assert!(
+                                candidates.contains(&going.key),
+                                "seed {seed} step {step}: {going:?} of {candidates:?}"
+                            );
                             model.under_way.insert(going.key);
                         }
                         None => assert!(candidates.is_empty(), "seed {seed} step {step}: {candidates:?}"),
@@ -330,49 +381,7 @@ fn random_histories_agree_with_a_model_and_every_key_ends_once() {
                         continue;
                     }
                     let at = all[random.random_range(0..all.len())];
-                    let (device, class, _) = model.entries[&at].clone();
-                    match random.random_range(0..5) {
-                        0 => {
-                            outbox.lost(at);
-                            model.under_way.remove(&at);
-                        }
-                        1 => {
-                            outbox.refused(at, now.instant, "no");
-                            let (tries, _) = model.tries.entry(at).or_default();
-                            *tries += 1;
-                            if *tries == limits.tries {
-                                model.settle(at, Settled::Parked("no".to_owned()));
-                            } else {
-                                model.under_way.remove(&at);
-                                model.waits.insert(device, now.instant + limits.first_retry);
-                            }
-                        }
-                        2 => {
-                            outbox.unheard(at, now);
-                            match class {
-                                Class::Event => model.settle(at, Settled::Unheard),
-                                Class::Trigger { expires } if expires <= now.steady => {
-                                    model.settle(at, Settled::Dropped(Dropped::Expired));
-                                }
-                                Class::Trigger { .. } => {
-                                    let (_, unheard) = model.tries.entry(at).or_default();
-                                    let wait = doubled(limits.first_retry, limits.longest_retry, *unheard);
-                                    *unheard += 1;
-                                    model.under_way.remove(&at);
-                                    model.lanes.get_mut(&device).unwrap().retain(|other| *other != at);
-                                    model.aside.push((now.instant + wait, at));
-                                }
-                            }
-                        }
-                        3 => {
-                            outbox.damaged(at);
-                            model.settle(at, Settled::Dropped(Dropped::Damaged));
-                        }
-                        _ => {
-                            outbox.accepted(at);
-                            model.settle(at, Settled::Acknowledged);
-                        }
-                    }
+                    give_an_answer(&mut outbox, &mut model, at, random.random_range(0..5), now, &limits);
                 }
             }
             assert_eq!((outbox.under_way(), outbox.len()), (model.under_way.len(), model.entries.len()));

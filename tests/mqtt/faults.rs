@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use beaconfence::config::MqttVersion;
 use beaconfence::mqtt::wire;
-use beaconfence::mqtt::{Limits, Publisher};
+use beaconfence::mqtt::{Limits, Publisher, PublisherStatus};
 
 use crate::helpers::{BOTH, EVENTS, offline, online, publish, publisher, receive_all, settings, wait};
-use crate::mqtt_support::mosquitto::{Mosquitto, Subscriber, config, free_port};
+use crate::mqtt_support::mosquitto::{Mosquitto, Subscriber, config, eventually, free_port};
 use crate::mqtt_support::{context, device, entered, zone};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,6 +96,65 @@ async fn the_next_broker_is_tried_when_one_does_not_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_broker_is_tried_when_one_takes_the_connection_and_says_nothing() {
+    let broker = Mosquitto::open();
+    // The system takes connections for it; nobody ever reads from them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let publishers = BOTH.map(|version| {
+        let mut config = broker.config(version);
+        config.client_id = Some(format!("gateway-{version:?}"));
+        config.brokers.insert(0, format!("mqtt://{}", silent.local_addr().unwrap()).parse().unwrap());
+        publisher(&config)
+    });
+    for publisher in &publishers {
+        let status =
+            wait(publisher, "the trouble with the first", |status| status.last_error.is_some() || status.connected);
+        assert!(status.last_error.is_none_or(|error| error.contains("did not answer in time")));
+        let status = wait(publisher, "the second broker", |status| status.connected);
+        assert_eq!(status.broker, Some(format!("127.0.0.1:{}", broker.port)));
+    }
+}
+
+/// Speaks just enough MQTT 5 to let a client in, and to say that another one has come.
+async fn broker_that_says_why() -> SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.read_u8().await.unwrap();
+            stream.write_all(&[0x20, 3, 0, 0, 0, 0xe0, 2, 0x8e, 0]).await.unwrap();
+            // Until the client has gone: closed at once, what was sent could be lost.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_with_one_client_id_are_told_so() {
+    let mosquitto = Mosquitto::open();
+    let telling = broker_that_says_why().await;
+    // Mosquitto 2.0 closes without a word in either version; others say why.
+    for (config, words) in [
+        (mosquitto.config(MqttVersion::V3), "likely another client"),
+        (mosquitto.config(MqttVersion::V5), "likely another client"),
+        (config(&format!("mqtt://{telling}"), MqttVersion::V5), "another client connected with"),
+    ] {
+        let publishers = [publisher(&config), publisher(&config)];
+        for sequence in 0..20 {
+            publish(&publishers[0], sequence, 20);
+        }
+        let named = |status: &PublisherStatus| status.last_error.as_ref().is_some_and(|error| error.contains(words));
+        eventually("the quarrel is named", || {
+            let status = publishers.iter().map(Publisher::status).find(named)?;
+            assert!(status.last_error.unwrap().contains("beaconfence-store-1-gw-1"));
+            Some(())
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_trouble_is_named() {
     for (url, words) in [
         (format!("mqtt://127.0.0.1:{}", free_port()), "refuses connections"),
@@ -118,7 +177,7 @@ async fn a_refused_event_blocks_only_its_device_and_is_parked() {
     let broker = Mosquitto::prepared("127.0.0.1", dir, "allow_anonymous true\nacl_file {dir}/acl\n");
     let subscriber = Subscriber::start(broker.host, broker.port, EVENTS, &[]);
     let limits = Limits { tries: 3, first_retry: Duration::from_millis(50), ..Limits::default() };
-    let publisher = Publisher::start(settings(&broker.config(MqttVersion::V5)), offline(), limits);
+    let publisher = Publisher::start(settings(&broker.config(MqttVersion::V5)), offline(), limits, None);
     let (one, other) = (device("d1"), device("d2"));
     let say = |sequence, device: &_, at| {
         let event = entered(sequence, device, &zone(at));
@@ -175,7 +234,7 @@ async fn an_event_over_which_a_broker_ends_the_connection_is_found_and_parked() 
     let address = broker_that_dislikes_poison().await;
     let limits = Limits { tries: 2, first_retry: Duration::from_millis(50), ..Limits::default() };
     let config = config(&format!("mqtt://{address}"), MqttVersion::V3);
-    let publisher = Publisher::start(settings(&config), offline(), limits);
+    let publisher = Publisher::start(settings(&config), offline(), limits, None);
     publisher.state(online());
     for sequence in 0..20 {
         publish(&publisher, sequence, 5);

@@ -27,7 +27,7 @@ pub fn online() -> Message {
 }
 
 pub fn publisher(config: &MqttConfig) -> Publisher {
-    Publisher::start(settings(config), offline(), Limits::default())
+    Publisher::start(settings(config), offline(), Limits::default(), None)
 }
 
 /// An event of device `d{sequence % devices}`.

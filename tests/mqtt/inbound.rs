@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 
 use beaconfence::config::MqttVersion;
-use beaconfence::mqtt::Inbound;
+use beaconfence::mqtt::{Inbound, Report};
 
 use crate::faults::cutting_proxy;
 use crate::helpers::{BOTH, settings};
 use crate::mqtt_support::mosquitto::{LIMIT, Mosquitto, call, config, eventually};
 use crate::mqtt_support::{context, instant};
 
+fn report(second: usize) -> String {
+    format!(r#"{{"time":"2026-01-01T10:00:{second:02}.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}}"#)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn position_reports_come_in_and_what_is_none_is_counted() {
     for version in BOTH {
         let broker = Mosquitto::open();
-        let (inbound, mut reports) = Inbound::start(settings(&broker.config(version)), &context().site);
+        let (inbound, mut reports) =
+            Inbound::start(settings(&broker.config(version)), &context().site, &context().gateway, None);
         eventually("the subscription", || inbound.status().connected.then_some(()));
         let topic = "beaconfence/v1/store-1/positions/d1";
         let good = r#"{"time":"2026-01-01T10:00:00.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}"#;
@@ -49,13 +54,14 @@ async fn a_report_that_was_not_acknowledged_comes_again_after_a_lost_connection(
     let broker = Mosquitto::open();
     // The first connection is cut after the report; the subscriber goes on where it was.
     let proxy = cutting_proxy(format!("{}:{}", broker.host, broker.port).parse().unwrap(), 1).await;
-    let (inbound, mut reports) =
-        Inbound::start(settings(&config(&format!("mqtt://{proxy}"), MqttVersion::V5)), &context().site);
+    let (inbound, mut reports) = Inbound::start(
+        settings(&config(&format!("mqtt://{proxy}"), MqttVersion::V5)),
+        &context().site,
+        &context().gateway,
+        None,
+    );
     eventually("the subscription", || inbound.status().connected.then_some(()));
     let topic = "beaconfence/v1/store-1/positions/d1";
-    let report = |second: u32| {
-        format!(r#"{{"time":"2026-01-01T10:00:{second:02}.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}}"#)
-    };
     broker.publish(topic, &report(0), &[]);
     let first = tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap();
     // With these the 200 bytes that the proxy lets through are used up.
@@ -72,4 +78,58 @@ async fn a_report_that_was_not_acknowledged_comes_again_after_a_lost_connection(
     assert!(times.contains(&first.report.time), "{times:?}");
     first.token.acknowledge();
     drop(inbound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_that_a_process_left_unacknowledged_come_again_to_the_next_in_order() {
+    for version in BOTH {
+        let broker = Mosquitto::open();
+        let topic = "beaconfence/v1/store-1/positions/d1";
+        let start = || Inbound::start(settings(&broker.config(version)), &context().site, &context().gateway, None);
+        let receive = async |reports: &mut tokio::sync::mpsc::Receiver<Report>| {
+            tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap()
+        };
+        let (inbound, mut reports) = start();
+        eventually("the subscription", || inbound.status().connected.then_some(()));
+        for second in 0..5 {
+            broker.publish(topic, &report(second), &[]);
+        }
+        receive(&mut reports).await.token.acknowledge();
+        // What the broker has seen of the first is known when the next process gets no more than four.
+        eventually("the acknowledgement", || {
+            broker.log().contains("Received PUBACK from beaconfence-store-1-gw-1-in").then_some(())
+        });
+        let mut held = Vec::new();
+        for _ in 1..5 {
+            held.push(receive(&mut reports).await);
+        }
+        drop((inbound, reports, held));
+        for second in 5..8 {
+            broker.publish(topic, &report(second), &[]);
+        }
+        let (inbound, mut reports) = start();
+        for second in 1..8 {
+            let report = receive(&mut reports).await;
+            assert_eq!(report.report.time, instant(&format!("2026-01-01T10:00:{second:02}.000Z")), "{version:?}");
+            report.token.acknowledge();
+        }
+        let status = inbound.status();
+        assert_eq!((status.reports, status.shed), (7, 0), "{version:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_that_nobody_takes_stay_with_the_broker() {
+    let broker = Mosquitto::open();
+    let (inbound, mut reports) =
+        Inbound::start(settings(&broker.config(MqttVersion::V5)), &context().site, &context().gateway, None);
+    eventually("the subscription", || inbound.status().connected.then_some(()));
+    let lines = broker.dir.path().join("lines");
+    std::fs::write(&lines, (0..2_000).map(|at| report(at % 60) + "\n").collect::<String>()).unwrap();
+    broker.publish_lines("beaconfence/v1/store-1/positions/d1", &lines);
+    eventually("a window of reports", || (inbound.status().reports == 256).then_some(()));
+    for _ in 0..2_000 {
+        tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap().token.acknowledge();
+    }
+    assert_eq!((inbound.status().reports, inbound.status().shed), (2_000, 0));
 }

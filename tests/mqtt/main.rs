@@ -11,4 +11,6 @@ mod gateway;
 mod helpers;
 mod inbound;
 mod publishing;
+mod replay;
+mod stored;
 mod tls;

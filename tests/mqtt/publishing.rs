@@ -15,7 +15,7 @@ async fn events_are_delivered_with_their_properties_in_both_versions() {
         let subscriber = Subscriber::start(broker.host, broker.port, EVENTS, &["-V", flag]);
         let publisher = publisher(&broker.config(version));
         let message = publish(&publisher, 0, 1);
-        let Line { topic, retained, content_type, user_properties, payload } = subscriber.next();
+        let Line { topic, retained, content_type, user_properties, payload, .. } = subscriber.next();
         assert_eq!(topic, format!("beaconfence/v1/{}", message.topic));
         assert_eq!(payload.as_bytes(), message.payload);
         validate("presence-event", payload.as_bytes());

@@ -75,7 +75,7 @@ async fn tls_with_an_own_authority_a_client_certificate_and_a_password_works_and
         ] {
             let context = context();
             let settings = Settings::new(&bad, client_id(&context.site, &context.gateway) + "-bad");
-            let publisher = Publisher::start(settings.unwrap(), offline(), Limits::default());
+            let publisher = Publisher::start(settings.unwrap(), offline(), Limits::default(), None);
             let status = wait(&publisher, words, |status| status.last_error.is_some());
             assert!(status.last_error.as_ref().unwrap().contains(words), "{words}: {status:?}");
         }

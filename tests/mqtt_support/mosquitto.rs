@@ -111,6 +111,13 @@ impl Mosquitto {
         config(&format!("mqtt://{host}:{}", self.port), version)
     }
 
+    /// Publishes every line of a file.
+    pub fn publish_lines(&self, topic: &str, lines: &Path) {
+        let mut command = program("mosquitto_pub", "mosquitto-clients");
+        command.args(["-h", self.host, "-p", &self.port.to_string(), "-q", "1", "-t", topic, "-l"]);
+        assert!(command.stdin(std::fs::File::open(lines).unwrap()).status().unwrap().success());
+    }
+
     /// Publishes with `mosquitto_pub`.
     pub fn publish(&self, topic: &str, payload: &str, more: &[&str]) {
         let port = self.port.to_string();
@@ -145,6 +152,8 @@ pub struct Line {
     pub retained: bool,
     pub content_type: String,
     pub user_properties: String,
+    /// Seconds until the broker forgets it; empty where it does not.
+    pub expiry: String,
     pub payload: String,
 }
 
@@ -167,7 +176,7 @@ impl Subscriber {
         call("mosquitto_pub", "mosquitto-clients", &ready);
         let mut child = program("mosquitto_sub", "mosquitto-clients")
             .args(["-h", host, "-p", &text, "-q", "1", "-t", READY, "-t", filter])
-            .args(["-F", "%t\t%r\t%C\t%P\t%p"])
+            .args(["-F", "%t\t%r\t%C\t%P\t%E\t%p"])
             .args(more)
             .stdout(Stdio::piped())
             .spawn()
@@ -176,13 +185,14 @@ impl Subscriber {
         let output = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                let mut parts = line.splitn(5, '\t').map(str::to_owned);
+                let mut parts = line.splitn(6, '\t').map(str::to_owned);
                 let mut part = || parts.next().unwrap_or_default();
                 let read = Line {
                     topic: part(),
                     retained: part() == "1",
                     content_type: part(),
                     user_properties: part(),
+                    expiry: part(),
                     payload: part(),
                 };
                 if send.send(read).is_err() {

@@ -314,7 +314,12 @@ impl Connection<'_> {
             match wire::replay_done(&backing.context, &job.request, &done) {
                 Ok(message) => {
                     job.ending = true;
-                    info!(from = job.request.from, to = job.request.to, answered = done.answered, "a replay was answered");
+                    info!(
+                        from = job.request.from,
+                        to = job.request.to,
+                        answered = done.answered,
+                        "a replay was answered"
+                    );
                     self.publish(Ticket::Answered, message);
                 }
                 Err(error) => self.give_up_replay(&error.to_string()),

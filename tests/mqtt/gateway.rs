@@ -28,7 +28,7 @@ fn gateway(dir: &Path, broker: &Mosquitto, version: &str) -> Child {
 }
 
 fn now() -> Timestamp {
-    beaconfence::gateway::now()
+    beaconfence::clock::wall_clock()
 }
 
 /// A report of a position in the site frame, as of now.

@@ -27,7 +27,7 @@ struct Scene {
 fn scene(version: MqttVersion, count: u64) -> Scene {
     let broker = Mosquitto::open();
     let shelf = Arc::new(Shelf::default());
-    let made = beaconfence::gateway::now();
+    let made = beaconfence::clock::wall_clock();
     let entries = (0..count).map(|at| shelf.add(at, 7, Class::Event, made)).collect();
     let publisher = shelf.publisher(&broker.config(version), count);
     let context = context();
@@ -142,7 +142,7 @@ async fn few_requests_wait_and_live_events_go_on_while_they_are_answered() {
     };
     let taken = (0..20).filter(|_| replays.ask(request.clone()).is_ok()).count();
     assert!((8..=9).contains(&taken), "{taken}");
-    let made = beaconfence::gateway::now();
+    let made = beaconfence::clock::wall_clock();
     for sequence in 10_000..15_000 {
         scene.publisher.queue(vec![scene.shelf.add(sequence, 500, Class::Event, made)]);
     }

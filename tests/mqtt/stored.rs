@@ -14,7 +14,7 @@ use crate::mqtt_support::shelf::{Shelf, waiting};
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn now() -> Timestamp {
-    beaconfence::gateway::now()
+    beaconfence::clock::wall_clock()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -145,9 +145,11 @@ fn now(batch: usize) -> Timestamp {
     Timestamp::from_millis(1_000_000 + batch as i64 * 5_000)
 }
 
+type Step = (Vec<Entry>, Vec<(DeviceId, Option<Vec<u8>>)>, Head, Vec<(u64, Settled)>);
+
 /// What is handed over at each step: new entries and records, and what became of earlier ones.
 struct Workload {
-    steps: Vec<(Vec<Entry>, Vec<(DeviceId, Option<Vec<u8>>)>, Head, Vec<(u64, Settled)>)>,
+    steps: Vec<Step>,
 }
 
 impl Workload {
@@ -268,7 +270,7 @@ impl Run<'_> {
             return;
         };
         // Work goes on from there as if nothing had been.
-        if which < BATCHES && self.tally.faults % 7 == 0 {
+        if which < BATCHES && self.tally.faults.is_multiple_of(7) {
             let mut books = Books::of(&found.content);
             books.commit(&db, &self.workload.work(which), &LIMITS, now(which)).expect("a commit after the fault");
             assert_eq!(state(&db), self.states[which + 1], "{kind} image at {at}, and a batch more");

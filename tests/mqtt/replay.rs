@@ -85,7 +85,7 @@ async fn the_stored_bytes_come_again_in_order_and_then_the_word_that_this_was_al
         });
         assert_eq!(done, expected);
         let status = wait(&scene.publisher, "the count", |status| status.replays_answered == 1);
-        assert_eq!((status.replays_refused, status.acknowledged, status.queued), (0, 0, 0), "{status:?}");
+        assert_eq!((status.replays_failed, status.acknowledged, status.queued), (0, 0, 0), "{status:?}");
     }
 }
 

@@ -142,9 +142,10 @@ enum Place {
 /// Small, because there may be a million of them. The lane is a linked list through the keys.
 #[derive(Debug)]
 struct Entry {
-    made: Timestamp,
-    /// The end of time for events.
-    expires: Timestamp,
+    /// In whole seconds of the steady time.
+    made_s: u32,
+    /// From then on, in milliseconds; of no meaning for events.
+    expires_in_ms: u32,
     before: Key,
     behind: Key,
     lane: u32,
@@ -153,6 +154,16 @@ struct Entry {
     unheard: u8,
     trigger: bool,
     place: Place,
+}
+
+impl Entry {
+    fn made(&self) -> Timestamp {
+        Timestamp::from_millis(i64::from(self.made_s) * 1_000)
+    }
+
+    fn expires(&self) -> Timestamp {
+        Timestamp::from_millis(i64::from(self.made_s) * 1_000 + i64::from(self.expires_in_ms))
+    }
 }
 
 #[derive(Debug)]
@@ -253,13 +264,15 @@ impl Outbox {
         }
         let key = new.sequence;
         let (trigger, expires) = match new.class {
-            Class::Event => (false, Timestamp::from_millis(i64::MAX)),
+            Class::Event => (false, new.made),
             Class::Trigger { expires } => (true, expires),
         };
         let lane = self.lane_of(new.device);
+        let made_s = u32::try_from(new.made.as_millis() / 1_000).unwrap_or(u32::MAX);
+        let expires_in_ms = expires.as_millis() - i64::from(made_s) * 1_000;
         let entry = Entry {
-            made: new.made,
-            expires,
+            made_s,
+            expires_in_ms: u32::try_from(expires_in_ms.max(0)).unwrap_or(u32::MAX),
             before: NONE,
             behind: NONE,
             lane,
@@ -292,7 +305,7 @@ impl Outbox {
         self.under_way += 1;
         let entry = self.entries.get_mut(&key)?;
         entry.place = Place::UnderWay;
-        let expires = entry.trigger.then_some(entry.expires);
+        let expires = entry.trigger.then_some(entry.expires());
         Some(Going { key, message: self.cache.get(&key).cloned(), expires })
     }
 
@@ -320,7 +333,7 @@ impl Outbox {
             self.remove(key, Settled::Unheard);
             return Fate::Settled;
         }
-        if entry.expires <= now.steady {
+        if entry.expires() <= now.steady {
             self.remove(key, Settled::Dropped(Dropped::Expired));
             return Fate::Dropped;
         }
@@ -380,7 +393,7 @@ impl Outbox {
             self.remove(key, Settled::Dropped(Dropped::Expired));
         }
         while let Some(key) = self.events.first().copied() {
-            let too_old = self.entries.get(&key).is_none_or(|entry| now.since(entry.made) > self.limits.max_age);
+            let too_old = self.entries.get(&key).is_none_or(|entry| now.since(entry.made()) > self.limits.max_age);
             if !too_old {
                 break;
             }
@@ -440,7 +453,7 @@ impl Outbox {
 
     /// When the oldest entry was made.
     pub fn oldest(&self) -> Option<Timestamp> {
-        self.entries.first_key_value().map(|(_, entry)| entry.made)
+        self.entries.first_key_value().map(|(_, entry)| entry.made())
     }
 
     /// Entries dropped since the start.
@@ -531,7 +544,7 @@ impl Outbox {
                 continue;
             };
             if again.is_none() {
-                if from_fresh && now.since(entry.made) > FRESH {
+                if from_fresh && now.since(entry.made()) > FRESH {
                     self.backlog.push_back(at);
                     continue;
                 }
@@ -622,7 +635,7 @@ impl Outbox {
     fn may_drop(&mut self, key: Key) {
         let Some(entry) = self.entries.get(&key) else { return };
         if entry.trigger {
-            self.expiries.insert((entry.expires, key));
+            self.expiries.insert((entry.expires(), key));
             self.triggers.insert(key);
         } else {
             self.events.insert(key);
@@ -632,7 +645,7 @@ impl Outbox {
     fn may_not_drop(&mut self, key: Key) {
         let Some(entry) = self.entries.get(&key) else { return };
         if entry.trigger {
-            self.expiries.remove(&(entry.expires, key));
+            self.expiries.remove(&(entry.expires(), key));
             self.triggers.remove(&key);
         } else {
             self.events.remove(&key);

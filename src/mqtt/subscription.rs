@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 use super::backoff::Backoff;
 use super::client::{self, Ack, Client, Driving, Incoming, Received, Session};
@@ -87,7 +88,8 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    /// Subscribes to `filters` under the prefix at `QoS` 1 and keeps at it.
+    /// Subscribes to `filters` under the prefix at `QoS` 1 and keeps at it. Without the first it is nothing, and tries again;
+    /// the others may be refused by a broker whose access rules are of an earlier version, and are done without.
     pub fn start(settings: Settings, filters: &[&str], keep: Keep) -> (Self, mpsc::Receiver<Notice>) {
         let filters = filters.iter().map(|filter| settings.topic(filter)).collect();
         let (tell, notices) = mpsc::channel(CAPACITY);
@@ -162,6 +164,11 @@ impl Link<'_> {
                     Some(Incoming::Subscribed(Ok(()))) => self.tell(Notice::Subscribed(self.endpoint.clone())).await,
                     Some(Incoming::Subscribed(Err((at, reason)))) => {
                         let filter = self.filters.get(at).map_or("", String::as_str);
+                        if at > 0 {
+                            warn!(broker = %self.endpoint, "the broker does not let us subscribe to {filter}: {reason}");
+                            self.tell(Notice::Subscribed(self.endpoint.clone())).await;
+                            continue;
+                        }
                         break Failure::RefusedByBroker(format!("it does not let us subscribe to {filter}: {reason}"));
                     }
                     Some(Incoming::Message(received)) => self.message(received).await,

@@ -85,7 +85,7 @@ async fn the_stored_bytes_come_again_in_order_and_then_the_word_that_this_was_al
         });
         assert_eq!(done, expected);
         let status = wait(&scene.publisher, "the count", |status| status.replays_answered == 1);
-        assert_eq!((status.replays_refused, status.acknowledged, status.queued), (0, 0, 0), "{status:?}");
+        assert_eq!((status.replays_failed, status.acknowledged, status.queued), (0, 0, 0), "{status:?}");
     }
 }
 
@@ -108,14 +108,14 @@ async fn a_long_range_is_answered_in_parts_and_another_epoch_not_at_all() {
 async fn what_is_no_request_is_refused_and_counted_and_nothing_is_published_elsewhere() {
     let scene = scene(MqttVersion::V5, 10);
     let all = Subscriber::start(scene.broker.host, scene.broker.port, "#", &[]);
-    for (payload, more) in [
-        ("nonsense", &[][..]),
-        (r#"{"from":0,"to":9,"reply_to":"store-1/events/door/entered"}"#, &[]),
-        (r#"{"from":0,"to":9,"reply_to":"store-2/replays/crm"}"#, &[]),
-        (r#"{"from":0,"to":9,"reply_to":"store-1/replays/a/b"}"#, &[]),
-        (r#"{"from":9,"to":0,"reply_to":"store-1/replays/crm"}"#, &[]),
+    for payload in [
+        "nonsense",
+        r#"{"from":0,"to":9,"reply_to":"store-1/events/door/entered"}"#,
+        r#"{"from":0,"to":9,"reply_to":"store-2/replays/crm"}"#,
+        r#"{"from":0,"to":9,"reply_to":"store-1/replays/a/b"}"#,
+        r#"{"from":9,"to":0,"reply_to":"store-1/replays/crm"}"#,
     ] {
-        scene.broker.publish(ASK, payload, more);
+        scene.broker.publish(ASK, payload, &[]);
     }
     eventually("the refusals", || (scene.inbound.status().replays_refused == 5).then_some(()));
     scene.ask(&json!({"from": 0, "to": 9, "reply_to": "store-1/replays/crm"}));

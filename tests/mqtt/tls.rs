@@ -19,11 +19,12 @@ fn certificates(dir: &std::path::Path) {
     }
     std::fs::write(dir.join("server.ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
     std::fs::write(dir.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
-    for name in ["server", "client"] {
+    // A certificate of no days has expired a second later.
+    for (name, kind, days) in [("server", "server", 2), ("client", "client", 2), ("expired", "server", 0)] {
         openssl(&format!("req {key} -keyout {{dir}}/{name}.key -out {{dir}}/{name}.csr -subj /CN={name}"));
         openssl(&format!(
-            "x509 -req -in {{dir}}/{name}.csr -CA {{dir}}/ca.pem -CAkey {{dir}}/ca.key -CAcreateserial -days 2 \
-             -extfile {{dir}}/{name}.ext -out {{dir}}/{name}.pem"
+            "x509 -req -in {{dir}}/{name}.csr -CA {{dir}}/ca.pem -CAkey {{dir}}/ca.key -CAcreateserial -days {days} \
+             -extfile {{dir}}/{kind}.ext -out {{dir}}/{name}.pem"
         ));
     }
 }
@@ -79,5 +80,26 @@ async fn tls_with_an_own_authority_a_client_certificate_and_a_password_works_and
             let status = wait(&publisher, words, |status| status.last_error.is_some());
             assert!(status.last_error.as_ref().unwrap().contains(words), "{words}: {status:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_certificate_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let ca = dir.path().join("ca.pem");
+    let broker = Mosquitto::prepared(
+        "127.0.0.1",
+        dir,
+        "allow_anonymous true\ncertfile {dir}/expired.pem\nkeyfile {dir}/expired.key\n",
+    );
+    let url = format!("mqtts://127.0.0.1:{}", broker.port);
+    // It is valid to the end of the second in which it was made.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    for version in BOTH {
+        let publisher = publisher(&MqttConfig { ca_file: Some(ca.clone()), ..config(&url, version) });
+        wait(&publisher, "the certificate has expired", |status| {
+            status.last_error.as_ref().is_some_and(|error| error.contains("it has expired"))
+        });
     }
 }

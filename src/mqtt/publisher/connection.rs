@@ -329,7 +329,7 @@ impl Connection<'_> {
 
     fn give_up_replay(&mut self, reason: &str) {
         if let Some(job) = self.replay.take() {
-            self.shared.books().status.replays_refused += 1;
+            self.shared.books().status.replays_failed += 1;
             warn!(reply_to = job.request.reply_to, "a replay is given up: {reason}");
         }
     }

@@ -133,8 +133,8 @@ pub struct PublisherStatus {
     pub states_refused: u64,
     /// Requests for a replay that were answered.
     pub replays_answered: u64,
-    /// Those that were not taken because too many waited, or given up because the broker refused an answer.
-    pub replays_refused: u64,
+    /// Those that were given up because the broker refused an answer, or the store could not be read.
+    pub replays_failed: u64,
     /// Connections made.
     pub connects: u64,
     /// Why there is no connection, or why the last one ended, in words.
@@ -165,7 +165,7 @@ impl PublisherStatus {
             ("states_pending", self.states_pending),
             ("states_refused", self.states_refused),
             ("replays_answered", self.replays_answered),
-            ("replays_refused", self.replays_refused),
+            ("replays_failed", self.replays_failed),
             ("connects", self.connects),
         ]
     }

@@ -43,7 +43,6 @@ impl Replays {
         {
             let mut books = self.0.books();
             if books.replays.len() >= MOST_WAITING {
-                books.status.replays_refused += 1;
                 return Err(ReplayRefused::Busy);
             }
             books.replays.push_back(request);

@@ -207,7 +207,7 @@ def check_visits(recording, closed, whole=True):
                 problems.append(("wrong", f"{event} is followed by {last}"))
         if sum(event.kind == "entered" for event in events) > 1 or sum(event.kind == "exited" for event in events) > 1:
             problems.append(("wrong", f"visit of {first} has {[event.kind for event in events]}"))
-        thresholds = [event.data["threshold_s"] for event in events if event.kind == "dwelled"]
+        thresholds = [event.data.get("threshold_s", -1.0) for event in events if event.kind == "dwelled"]
         if thresholds != sorted(set(thresholds)):
             problems.append(("wrong", f"visit of {first} reached the thresholds {thresholds}"))
         sequences = [event.sequence for event in events]

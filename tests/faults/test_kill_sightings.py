@@ -117,7 +117,7 @@ def uptimes(subscriber, gateway, deaths):
 
 def check_standers(run, events, standers, ups):
     """Who stood there all the time has one visit of the site, through all restarts."""
-    outage = max(ready - died for (_, died), (ready, _) in zip(ups, ups[1:]))
+    outage = max((ready - died for (_, died), (ready, _) in zip(ups, ups[1:])), default=0.0)
     if outage > SITE_LOST - 2 * MARGIN:
         run.verdict.problem("wrong", f"the gateway heard nothing for {outage:.1f} s: too long to tell a lost visit from a broken one")
         return
@@ -125,11 +125,7 @@ def check_standers(run, events, standers, ups):
         visits = {e.visit for e in events if e.device == device and e.zone == "site"}
         if len(visits) != 1:
             run.verdict.problem("wrong", f"{device} stood there all the time, and has {len(visits)} visits of the site")
-    run.verdict.note(f"longest deafness {outage:.1f} s; {len(ups)} of {len(run_lives(run))} lives got as far as a status")
-
-
-def run_lives(run):
-    return range(run.verdict.faults + 1)
+    run.verdict.note(f"longest deafness {outage:.1f} s; {len(ups)} of {run.verdict.faults + 1} lives got as far as a status")
 
 
 def check_visitors(run, events, crowd, visitors, ups):
@@ -151,7 +147,8 @@ def check_visitors(run, events, crowd, visitors, ups):
         found = [
             visit
             for visit in entered.values()
-            if visit["entered"].device == stay.device
+            if "entered" in visit
+            and visit["entered"].device == stay.device
             and abs(seconds(visit["entered"].data["observed_at"]) - offset - stay.begins) < MARGIN
             and "exited" in visit
             and abs(seconds(visit["exited"].data["observed_at"]) - offset - stay.ends) < MARGIN

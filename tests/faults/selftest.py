@@ -2,8 +2,10 @@
 
 import copy
 import json
+import os
 import random
 import socket
+import subprocess
 import threading
 import time
 
@@ -361,7 +363,28 @@ def walks(run):
     expect(run, "places", abs((latitude - 50) * 111_229 - y) < 0.1 and abs((longitude - 8) * 71_696 - x) < 0.1)
 
 
+def whole_tests(run):
+    """The tests themselves, with a fake in the place of the gateway: the good one passes, the bad ones do not."""
+    for test, fault in [
+        ("kill_reports", ""),
+        ("kill_reports", "acknowledges-first"),
+        ("kill_reports", "repeats"),
+        ("kill_reports", "renumbers"),
+        ("broker", ""),
+        ("broker", "forgets"),
+    ]:
+        environment = {**os.environ, "BEACONFENCE": str(common.HERE / "fake_gateway.py"), "FAKE": fault, "TMPDIR": str(run.dir)}
+        command = ["/usr/bin/python3", "-B", str(common.HERE / f"test_{test}.py"), "--seed", str(run.seed)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        run.verdict.faults += 1
+        run.say(f"{test} with a gateway that {fault or 'is good'}: {(done.stdout.splitlines() or ['nothing'])[-1]}")
+        if (done.returncode == 0) != (fault == ""):
+            run.verdict.problem("wrong", f"{test} with a gateway that {fault or 'is good'}: exit code {done.returncode}\n{done.stdout[-2000:]}")
+
+
 def body(run):
+    if run.long:
+        whole_tests(run)
     checkers(run)
     walks(run)
     proxy_faults(run)

@@ -52,7 +52,7 @@ def body(run):
     for n, device in enumerate(standers):
         crowd.come(device, standing(4 + 8 * n, 8))
     for n, device in enumerate(pacers):
-        crowd.come(device, pacing(2.5 + n))
+        crowd.come(device, pacing(5.0 + n))
     for device in standers + pacers:
         subscriber.wait_for(f"{device} is on the site", lambda e: e.device == device and e.zone == "site")
 

@@ -43,7 +43,7 @@ class Walk:
         device = rng.choice(self.devices)
         (x, y), stays = self._at[device]
         if stays == 0:
-            stays = rng.choice((1, 2, 3, 5, 8, 20, 60))
+            stays = rng.choice((1, 1, 2, 3, 5, 8, 30))
             kind = rng.random()
             if kind < 0.25:
                 x, y = rng.uniform(2, 98), 25.0

@@ -138,7 +138,7 @@ pub async fn synchronised() -> Option<bool> {
         let path = "/org/freedesktop/timedate1";
         let reply = bus.call_method(Some(NAME), path, properties, "Get", &(NAME, name)).await?;
         let value: zbus::OwnedVariant = reply.body().deserialize()?;
-        Ok(bool::try_from(value)?)
+        bool::try_from(value)
     }
     async fn ask() -> zbus::Result<Option<bool>> {
         let bus = zbus::Connection::system().await?;

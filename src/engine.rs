@@ -401,8 +401,9 @@ impl Engine {
         tracker.last_report = Some(report.time);
         self.counters.reports += 1;
         let membership = gaussian_membership(&self.tree, level, point, report.accuracy);
-        self.presence.seen(device, None, time, self.now);
-        self.moved(device, Position { point, level, accuracy: report.accuracy, time }, &membership);
+        let position = Position { point, level, accuracy: report.accuracy, time };
+        self.outputs.push_back(Output::Position(Arc::clone(&self.registry.devices()[device.get()]), position));
+        self.presence.reported(device, position, &membership, self.now);
         self.publish();
     }
 

@@ -26,6 +26,7 @@ use crate::engine::{Engine, Input, ReceiverState};
 use crate::model::{GatewayId, ReceiverId, Timestamp};
 use crate::mqtt::wire::{self, Context, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
+use crate::presence::Memory;
 use crate::registry::Registry;
 use crate::source::live::{self, Feed};
 use crate::source::{Observation, Sink, ble};
@@ -83,42 +84,8 @@ pub async fn run(
 ) -> Result<(), GatewayError> {
     let registry = Arc::new(registry);
     let clock = Clock::new();
-    let site = registry.site().id.clone();
-    let Opened { store, head, devices, waiting, is_new, set_aside } =
-        Store::open(store_options(&config, &registry, clock.now()))?;
-    if let Some((path, why)) = &set_aside {
-        warn!("the database was damaged ({why}): it is set aside as {}, and a new epoch begins", path.display());
-    }
-    clock.resume(head.jumped_ms, head.jumps, if is_new { Timestamp::from_millis(0) } else { head.alive_at });
-    let context = Context {
-        site: site.clone(),
-        gateway: config.id.clone(),
-        epoch: head.epoch.clone(),
-        frame: *registry.frame(),
-    };
-    let began = clock.wall(clock.now());
-    let settings = Settings::new(&config.mqtt, client_id(&context.site, &context.gateway))?;
-    let will = Status::offline(began).message(&context)?;
-    let steady = clock.clone();
-    let backing = Backing {
-        store: Arc::new(store.clone()),
-        clock: mqtt::Clock::new(move || steady.now()),
-        context: context.clone(),
-        next_sequence: head.sequence,
-    };
-    let limits = mqtt::Limits::stored(&store_limits(&config));
-    let publisher = Publisher::start(settings.clone(), will, limits, Some(backing));
-    let waits = waiting.len();
-    publisher.restore(waiting);
-    let intake = publisher.intake();
-    store.start(move |entries| intake.queue(entries));
-    let replays = Some(publisher.replays());
-    let (inbound, mut reports) = Inbound::start(settings, &context.site, &context.gateway, replays);
-    let _control = control(&config, &context, &store, publisher.intake());
-
-    let (mut keeper, memory) = Keeper::new(store, clock.clone(), head, devices);
-    let mut outlet =
-        Outlet::new(context.clone(), publisher, config.mqtt.publish_positions).durable(clock.clone());
+    let Kept { context, began, is_new, memory, waits, mut keeper, mut outlet, inbound, mut reports, control } =
+        open(&config, &registry, &clock)?;
     let mine: Vec<ReceiverId> = config.adapters.iter().map(|adapter| adapter.receiver.clone()).collect();
     let (sink, mut observations) = Sink::new(&mine, QUEUE, clock.clone());
     let radio = tokio::spawn(ble::run(config.adapters.clone(), sink.clone(), shutdown.clone()));
@@ -196,6 +163,7 @@ pub async fn run(
         }
     }
     info!("stopping");
+    drop(control);
     asking.abort();
     drop(inbound);
     keeper.finish(&mut engine, &mut outlet, LAST_COMMIT).await;
@@ -208,6 +176,56 @@ pub async fn run(
     let _ = tokio::time::timeout(Duration::from_secs(2), radio).await;
     info!("stopped");
     Ok(())
+}
+
+/// What outlives a restart, and the ways to the broker.
+struct Kept {
+    context: Context,
+    began: Timestamp,
+    is_new: bool,
+    memory: Memory,
+    waits: usize,
+    keeper: Keeper,
+    outlet: Outlet,
+    inbound: Inbound,
+    reports: mpsc::Receiver<mqtt::Report>,
+    control: Option<Control>,
+}
+
+/// Opens the database and goes on from it: the clock, what waits for the broker, and what the engine must know.
+fn open(config: &GatewayConfig, registry: &Registry, clock: &Clock) -> Result<Kept, GatewayError> {
+    let site = registry.site().id.clone();
+    let Opened { store, head, devices, waiting, is_new, set_aside } =
+        Store::open(store_options(config, registry, clock.now()))?;
+    if let Some((path, why)) = &set_aside {
+        warn!("the database was damaged ({why}): it is set aside as {}, and a new epoch begins", path.display());
+    }
+    clock.resume(head.jumped_ms, head.jumps, if is_new { Timestamp::from_millis(0) } else { head.alive_at });
+    let context =
+        Context { site: site.clone(), gateway: config.id.clone(), epoch: head.epoch.clone(), frame: *registry.frame() };
+    let began = clock.wall(clock.now());
+    let settings = Settings::new(&config.mqtt, client_id(&context.site, &context.gateway))?;
+    let will = Status::offline(began).message(&context)?;
+    let steady = clock.clone();
+    let backing = Backing {
+        store: Arc::new(store.clone()),
+        clock: mqtt::Clock::new(move || steady.now()),
+        context: context.clone(),
+        next_sequence: head.sequence,
+    };
+    let limits = mqtt::Limits::stored(&store_limits(config));
+    let publisher = Publisher::start(settings.clone(), will, limits, Some(backing));
+    let waits = waiting.len();
+    publisher.restore(waiting);
+    let intake = publisher.intake();
+    store.start(move |entries| intake.queue(entries));
+    let replays = Some(publisher.replays());
+    let (inbound, reports) = Inbound::start(settings, &context.site, &context.gateway, replays);
+    let control = control(config, &context, &store, publisher.intake());
+
+    let (keeper, memory) = Keeper::new(store, clock.clone(), head, devices);
+    let outlet = Outlet::new(context.clone(), publisher, config.mqtt.publish_positions).durable(clock.clone());
+    Ok(Kept { context, began, is_new, memory, waits, keeper, outlet, inbound, reports, control })
 }
 
 fn store_options(config: &GatewayConfig, registry: &Registry, now: Timestamp) -> store::Options {
@@ -255,7 +273,8 @@ fn control(config: &GatewayConfig, context: &Context, store: &Store, publisher: 
     let (store, epoch) = (store.clone(), context.epoch.clone());
     let report = move || {
         let report = OutboxReport::of_store(epoch.clone(), publisher.next_sequence(), &store.status());
-        serde_json::to_vec(&report.with_publisher(&publisher.status())).unwrap_or_default()
+        let report = report.with_publisher(&publisher.status()).with_parked(store.parked());
+        serde_json::to_vec(&report).unwrap_or_default()
     };
     Control::start(&config.data_dir, report)
         .inspect_err(|error| warn!("commands cannot ask this gateway, for its socket cannot be made: {error}"))
@@ -399,6 +418,7 @@ fn status(
     let inbound = inbound.status();
     count("reports_shed", inbound.shed);
     count("reports_refused", inbound.refused.values().sum());
+    count("replays_refused", inbound.replays_refused);
     count("unsaid", outlet.unsaid());
     status
 }

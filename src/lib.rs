@@ -4,8 +4,8 @@
 //! The pipeline is the layout:
 //!
 //! ```text
-//! source -> advert -> registry -> position -> geofence -> presence -> outbox -> mqtt
-//!  (shell)  ------------- pure engine, event time only -------------   (shell)
+//! source -> advert -> registry -> position -> geofence -> presence -> store -> mqtt
+//!  (shell)  ------------- pure engine, event time only -------------  (shell)
 //! ```
 //!
 //! The pure stages read no clock, no file and no network: the engine is told what was observed and when
@@ -15,7 +15,11 @@
 //! Units: metres in the site frame, dBm, UTC milliseconds ([`model::Timestamp`]).
 //!
 //! The dependency rule: a pure stage imports [`model`] and the output types of earlier stages, never a later one. Only
-//! [`source`] names btleplug, only [`geofence`] names rstar, only [`mqtt`] names the MQTT client.
+//! [`source`] names btleplug, only [`geofence`] names rstar, only [`store`] names the database, only [`mqtt`] names the MQTT
+//! client.
+//!
+//! What must not be lost: an event is published only after [`store`] has committed it together with the presence that it
+//! changed, and leaves the outbox only when a broker has acknowledged it. [`gateway`] keeps that order.
 
 pub mod model;
 

@@ -12,7 +12,7 @@ use super::quiet_when_nobody_reads;
 use crate::clock::wall_clock;
 use crate::config::load_gateway;
 use crate::gateway::control::SOCKET;
-use crate::gateway::report::{OutboxReport, ParkedEvent};
+use crate::gateway::report::OutboxReport;
 use crate::model::format_duration;
 use crate::store::{self, StoreError};
 
@@ -57,9 +57,7 @@ fn ask(data_dir: &Path) -> anyhow::Result<Option<OutboxReport>> {
     let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(None) };
     let mut answer = Vec::new();
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream
-        .read_to_end(&mut answer)
-        .with_context(|| format!("the gateway does not answer on {}", path.display()))?;
+    stream.read_to_end(&mut answer).with_context(|| format!("the gateway does not answer on {}", path.display()))?;
     let report = serde_json::from_slice(&answer)
         .with_context(|| format!("the gateway on {} is of another version than this command", path.display()))?;
     Ok(Some(report))
@@ -70,13 +68,8 @@ fn look(data_dir: &Path) -> Result<OutboxReport, StoreError> {
     let peek = store::peek(data_dir)?;
     let now = wall_clock().shifted(-peek.head.jumped_ms);
     let report = OutboxReport::of_store(peek.head.epoch, peek.head.sequence, &peek.status);
-    let parked = peek.parked.into_iter();
-    Ok(OutboxReport {
-        parked_events: parked
-            .map(|(parked, reason)| ParkedEvent { sequence: parked.sequence, device: parked.device, reason })
-            .collect(),
-        ..report.with_waiting(peek.waiting.count, peek.waiting.bytes, peek.waiting.oldest, now)
-    })
+    let waiting = peek.waiting;
+    Ok(report.with_waiting(waiting.count, waiting.bytes, waiting.oldest, now).with_parked(peek.parked))
 }
 
 fn show(report: &OutboxReport, out: &mut impl std::io::Write) -> anyhow::Result<()> {
@@ -108,7 +101,15 @@ fn show(report: &OutboxReport, out: &mut impl std::io::Write) -> anyhow::Result<
     line("acknowledged", format!("{}{unheard}", report.acknowledged))?;
     line("parked", report.parked.to_string())?;
     for parked in report.parked_events.iter().take(MOST_SHOWN) {
-        line("", format!("sequence {}, device {}: {}", parked.sequence, parked.device, parked.reason))?;
+        line(
+            "",
+            format!(
+                "sequence {}, {}: {}",
+                parked.sequence,
+                parked.topic.as_deref().unwrap_or("damaged"),
+                parked.reason
+            ),
+        )?;
     }
     if report.parked_events.len() > MOST_SHOWN {
         line("", format!("and {} more", report.parked_events.len() - MOST_SHOWN))?;

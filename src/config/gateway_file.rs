@@ -117,9 +117,10 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option
         keys.missing("mqtt", "write [mqtt] with brokers = [\"mqtt://HOST:1883\"]");
         None
     };
-    let outbox = match keys.has("outbox") {
-        true => keys.table("outbox", OUTBOX_KEYS).and_then(|table| outbox(&table)),
-        false => Some(OutboxConfig::default()),
+    let outbox = if keys.has("outbox") {
+        keys.table("outbox", OUTBOX_KEYS).and_then(|table| outbox(&table))
+    } else {
+        Some(OutboxConfig::default())
     };
     Some(GatewayConfig { id: id?, site: site?, data_dir: data_dir?, adapters, mqtt: mqtt?, outbox: outbox? })
 }

@@ -44,15 +44,7 @@ struct Known {
 impl Outlet {
     /// An outlet that has said nothing. Times are said as they are, and events kept in memory until a broker has them.
     pub fn new(context: Context, publisher: Publisher, publish_positions: bool) -> Self {
-        Self {
-            context,
-            publisher,
-            publish_positions,
-            presence: BTreeMap::new(),
-            clock: None,
-            entries: None,
-            unsaid: 0,
-        }
+        Self { context, publisher, publish_positions, presence: BTreeMap::new(), clock: None, entries: None, unsaid: 0 }
     }
 
     /// The same, whose events are for a store ([`Outlet::take_entries`]), and whose times are put on that clock's wall.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DeviceId, Timestamp};
+use crate::model::Timestamp;
 use crate::mqtt::PublisherStatus;
-use crate::store::StoreStatus;
+use crate::store::{Parked, StoreStatus};
 
 /// The state of the outbox.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,13 +61,22 @@ pub struct OutboxReport {
 pub struct ParkedEvent {
     /// Its `sequence`.
     pub sequence: u64,
-    /// Its device.
-    pub device: DeviceId,
+    /// Its topic under the prefix; none where it can no longer be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// Why brokers refused it.
     pub reason: String,
 }
 
 impl OutboxReport {
+    /// Adds what is parked.
+    #[must_use]
+    pub fn with_parked(self, parked: Vec<Parked>) -> Self {
+        let events =
+            parked.into_iter().map(|Parked { sequence, topic, reason }| ParkedEvent { sequence, topic, reason });
+        Self { parked_events: events.collect(), ..self }
+    }
+
     /// What the store alone knows.
     pub fn of_store(epoch: String, next_sequence: u64, store: &StoreStatus) -> Self {
         let dropped = [

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::connect::{Endpoint, Settings};
 use super::failure::{Failure, words};
+use super::session::NothingUnderWay;
 use super::wire::{ContentType, Message};
 use crate::config::MqttVersion;
 use crate::model::Timestamp;
@@ -206,7 +207,11 @@ pub(super) fn open(
                 options.set_session_expiry_interval(Some(SESSION_EXPIRY));
                 options.set_clean_start(false);
                 // The subscriber keeps no state of its own: what it did not acknowledge comes again, which is the point.
-                options.set_broker_session_resume_policy(v5::BrokerSessionResumePolicy::AllowBrokerOnly);
+                options.set_session_store(NothingUnderWay {
+                    session_expiry: SESSION_EXPIRY,
+                    window: WINDOW as u16,
+                    manual_ack,
+                });
             }
             if manual_ack {
                 options.set_receive_maximum(Some(WINDOW as u16));

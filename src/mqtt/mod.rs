@@ -18,6 +18,7 @@ mod failure;
 mod inbound;
 pub mod outbox;
 mod publisher;
+mod session;
 mod states;
 mod subscription;
 pub mod wire;

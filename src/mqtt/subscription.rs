@@ -15,7 +15,7 @@ use super::failure::{Closings, Failure};
 /// Messages that wait to be looked at; with payloads of at most 64 KiB and a reader that keeps up, a few hundred kB.
 const CAPACITY: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 
 /// What a subscription tells.

@@ -261,6 +261,27 @@ impl Machine {
 
     /// A device was heard by a receiver, or reported its position (no receiver).
     pub fn seen(&mut self, device: DeviceIndex, receiver: Option<ReceiverIndex>, at: Timestamp, now: Timestamp) {
+        self.notice(device, receiver, at, now);
+        self.dwell(device, at, now);
+        self.schedule(device, now);
+    }
+
+    /// A device reported its position: [`Machine::seen`] and [`Machine::observe`] in one. What follows from it says where it is
+    /// by this very report, so that it does not depend on earlier ones.
+    pub fn reported(
+        &mut self,
+        device: DeviceIndex,
+        position: Position,
+        membership: &[(ZoneIndex, Probability)],
+        now: Timestamp,
+    ) {
+        self.notice(device, None, position.time, now);
+        self.observe(device, position, membership, now);
+        self.dwell(device, position.time, now);
+        self.schedule(device, now);
+    }
+
+    fn notice(&mut self, device: DeviceIndex, receiver: Option<ReceiverIndex>, at: Timestamp, now: Timestamp) {
         let started = *self.started.get_or_insert(at);
         let back = receiver.and_then(|receiver| self.coverage.back_since(&[receiver]));
         let begun = match receiver {
@@ -298,8 +319,6 @@ impl Machine {
             state.zones.insert(0, Presence { zone: SITE, phase, confidence: None });
             self.enter(device, 0, now);
         }
-        self.dwell(device, at, now);
-        self.schedule(device, now);
     }
 
     /// A device's position changed. `membership` names every zone whose probability is above zero, in the registry's
@@ -474,7 +493,8 @@ impl Machine {
         };
         let back = self.coverage.back_since(receivers);
         let looked_again = state.away.map(|away| away.until);
-        let silent_since = [back, looked_again].into_iter().flatten().fold(state.last_seen.max(state.received), Timestamp::max);
+        let silent_since =
+            [back, looked_again].into_iter().flatten().fold(state.last_seen.max(state.received), Timestamp::max);
         Hold {
             until: self.coverage.held_until(receivers, settings.max_hold),
             back,

@@ -104,10 +104,7 @@ fn while_the_receivers_are_not_back_nobody_is_found_gone() {
 fn after_a_gap_longer_than_any_hold_visits_have_ended() {
     let (machine, _) = before();
     let mut machine = after(memory(&machine, 60), 60 + 1_801, &settings());
-    assert_eq!(
-        short(&machine.take_events()),
-        list(&[("site", "shutdown_gap", 60, 1), ("a", "shutdown_gap", 60, 1)])
-    );
+    assert_eq!(short(&machine.take_events()), list(&[("site", "shutdown_gap", 60, 1), ("a", "shutdown_gap", 60, 1)]));
     heard(&mut machine, 60 + 1_805, 0.9);
     let events = machine.take_events();
     assert_eq!(short(&events), list(&[("site", "entered", 1_865, 0)]));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::queue::Work;
 use super::record::{decode, decode_waiting, encode, encode_waiting, waiting};
-use super::{Dropped, Entry, Head, Limits, Settled, StoreStatus, Waiting};
+use super::{Dropped, Entry, Head, Limits, Parked, Settled, StoreStatus, Waiting};
 use crate::model::{DeviceId, SiteId, Timestamp};
 
 /// The format that this version writes.
@@ -25,6 +25,9 @@ pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("eve
 const PENDING: TableDefinition<u64, &[u8]> = TableDefinition::new("pending");
 /// When it was made, its bytes, and whether nobody subscribed to it.
 const TAIL: TableDefinition<u64, (i64, u32, bool)> = TableDefinition::new("tail");
+/// Most entries that are kept parked: they are looked at by people.
+const MOST_PARKED: u64 = 10_000;
+
 const PARKED: TableDefinition<u64, (&[u8], &str)> = TableDefinition::new("parked");
 
 pub(super) const FORMAT_KEY: &str = "format";
@@ -299,6 +302,23 @@ fn label_in(tx: &ReadTransaction) -> Result<(u32, String), ReadError> {
     Ok((u32::from_le_bytes(format), site))
 }
 
+/// Reads what is parked, oldest first.
+///
+/// # Errors
+/// What the database says.
+pub(super) fn parked(db: &impl ReadableDatabase, dictionary: &[u8]) -> Result<Vec<Parked>, redb::Error> {
+    let tx = db.begin_read()?;
+    let (parked, events) = (tx.open_table(PARKED)?, tx.open_table(EVENTS)?);
+    let mut found = Vec::new();
+    for row in parked.iter()? {
+        let (sequence, row) = row?;
+        let (sequence, (_, reason)) = (sequence.value(), row.value());
+        let entry = events.get(sequence)?.and_then(|row| decode(sequence, row.value(), dictionary));
+        found.push(Parked { sequence, topic: entry.map(|entry| entry.topic), reason: reason.to_owned() });
+    }
+    Ok(found)
+}
+
 /// Reads everything but the stored bytes of entries.
 ///
 /// # Errors
@@ -420,13 +440,14 @@ impl Rows<'_, '_> {
     /// Prunes the oldest of what is kept beyond the limits, at most `most`; when the oldest that stays was made.
     fn prune(&mut self, limits: &Limits, steady: Timestamp, most: usize) -> Result<Option<Timestamp>, redb::Error> {
         for _ in 0..most {
+            let too_many = self.parked.len()? > MOST_PARKED;
             let Some((sequence, bytes)) = self.parked.first()?.and_then(|(sequence, row)| {
                 let waiting = decode_waiting(sequence.value(), row.value().0)?;
-                (steady.since(waiting.made) > limits.max_age).then_some((sequence.value(), waiting.bytes))
+                (too_many || steady.since(waiting.made) > limits.max_age).then_some((sequence.value(), waiting.bytes))
             }) else {
                 break;
             };
-            tracing::debug!(sequence, bytes, "a parked entry is too old");
+            tracing::debug!(sequence, bytes, "a parked entry is too old, or one too many");
             self.parked.remove(sequence)?;
             self.events.remove(sequence)?;
             self.counters.drop_one(Dropped::TooOld);

@@ -249,7 +249,18 @@ pub struct Peek {
     /// What waits to be published.
     pub waiting: PeekWaiting,
     /// What brokers refused, and why.
-    pub parked: Vec<(Waiting, String)>,
+    pub parked: Vec<Parked>,
+}
+
+/// An entry that brokers refused for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Its key.
+    pub sequence: u64,
+    /// Its topic under the prefix; none where its bytes are damaged.
+    pub topic: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// What waits to be published, in sum.
@@ -501,6 +512,12 @@ impl Store {
             Ok((entries, next)) => Page { entries, next },
             Err(_) => Page { entries: Vec::new(), next: Some(from) },
         }
+    }
+
+    /// What brokers refused for good and is still kept, with the reasons, oldest first; nothing where it cannot be read at
+    /// present. Blocks for the time of a read.
+    pub fn parked(&self) -> Vec<Parked> {
+        self.read(|db| books::parked(db, &self.inner().dictionary)).unwrap_or_default()
     }
 
     fn read<T>(&self, run: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Unreadable> {

@@ -9,7 +9,7 @@ use super::books::{self, Books, Content, FORMAT, FORMAT_KEY, META, ReadError};
 use super::error::StoreError;
 use super::files::{DATABASE, Directory, Medium as _, Trouble, guarded};
 use super::writer::Worker;
-use super::{Head, Opened, Options, Peek, PeekWaiting, Store, StoreStatus};
+use super::{Head, Opened, Options, Parked, Peek, PeekWaiting, Store, StoreStatus};
 use crate::model::Timestamp;
 
 /// Brings a database from one format to the next, within the transaction that says so.
@@ -86,11 +86,9 @@ pub(super) fn peek(dir: &Path) -> Result<Peek, StoreError> {
         Some(what) => Err(Trouble::Damaged(what)),
         None => look(&path),
     };
-    let content = read.map_err(|trouble| refusal(dir, &path, trouble))?.map_err(|found| StoreError::Newer {
-        path: path.clone(),
-        found,
-        known: FORMAT,
-    })?;
+    let (content, parked) = read
+        .map_err(|trouble| refusal(dir, &path, trouble))?
+        .map_err(|found| StoreError::Newer { path: path.clone(), found, known: FORMAT })?;
     let mut status = StoreStatus { tail: content.tail, disk_bytes: directory.disk_bytes(), ..StoreStatus::default() };
     content.counters.report(&mut status);
     Ok(Peek {
@@ -102,16 +100,21 @@ pub(super) fn peek(dir: &Path) -> Result<Peek, StoreError> {
             bytes: content.waiting.iter().map(|waiting| u64::from(waiting.bytes)).sum(),
             oldest: content.waiting.iter().map(|waiting| waiting.made).min(),
         },
-        parked: content.parked,
+        parked,
     })
 }
 
 /// Reads without writing, where the database was closed; the format where it is a later one.
-fn look(path: &Path) -> Result<Result<Content, u32>, Trouble> {
-    fn content(db: &impl redb::ReadableDatabase) -> Result<Result<Content, u32>, Trouble> {
+fn look(path: &Path) -> Result<Result<(Content, Vec<Parked>), u32>, Trouble> {
+    fn content(db: &impl redb::ReadableDatabase) -> Result<Result<(Content, Vec<Parked>), u32>, Trouble> {
         guarded(|| {
             let (format, _) = books::label(db)?;
-            if format > FORMAT { Ok::<_, ReadError>(Err(format)) } else { books::read(db).map(Ok) }
+            if format > FORMAT {
+                return Ok::<_, ReadError>(Err(format));
+            }
+            let content = books::read(db)?;
+            let parked = books::parked(db, &content.dictionary)?;
+            Ok(Ok((content, parked)))
         })
     }
     let opened: Result<Result<ReadOnlyDatabase, DatabaseError>, Trouble> =

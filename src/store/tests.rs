@@ -246,7 +246,7 @@ fn what_became_of_entries_is_committed_within_a_second_by_itself() {
     let stored: Vec<u64> = opened.store.page(0, 9, 99).entries.iter().map(|entry| entry.sequence).collect();
     assert_eq!(stored, [0, 1, 2, 4, 5]);
     opened.store.close(PATIENCE);
-    assert_eq!(peek(other.path()).unwrap().parked[0].1, "refused: quota");
+    assert_eq!(peek(other.path()).unwrap().parked[0].reason, "refused: quota");
 }
 
 #[test]

@@ -35,7 +35,13 @@ def body(run):
             away = run.rng.random() < 0.7
             if away:
                 subscriber.leave()
-                run.pause(run.rng.uniform(0.2, 1.0))
+                taken = gateway.outbox()["acknowledged"]
+                run.wait_for(
+                    "the broker has taken events that nobody hears",
+                    lambda: gateway.outbox()["acknowledged"] > taken + 5,
+                    60,
+                    0.1,
+                )
             broker.kill()
             run.pause(run.rng.choice((0.0, run.rng.uniform(0.1, 1.5))))
             broker.start()

@@ -7,7 +7,7 @@ use beaconfence::config::MqttConfig;
 use beaconfence::model::Timestamp;
 use beaconfence::mqtt::wire::{self, Status};
 use beaconfence::mqtt::{Backing, Clock, Limits, Publisher, Settings, Stored, client_id};
-use beaconfence::store::{Class, Entry, Page, Settled, Waiting};
+use beaconfence::store::{Class, Entry, Page, Settled, Unreadable, Waiting};
 
 use super::{context, device, entered, instant, zone};
 
@@ -23,9 +23,9 @@ impl Stored for Shelf {
         assert_eq!(before, None, "{sequence} was settled twice");
     }
 
-    fn load(&self, sequences: &[u64]) -> Vec<Option<Entry>> {
+    fn load(&self, sequences: &[u64]) -> Result<Vec<Option<Entry>>, Unreadable> {
         let entries = self.entries.lock().unwrap();
-        sequences.iter().map(|sequence| entries.get(sequence).cloned()).collect()
+        Ok(sequences.iter().map(|sequence| entries.get(sequence).cloned()).collect())
     }
 
     fn page(&self, from: u64, to: u64, most: usize) -> Page {

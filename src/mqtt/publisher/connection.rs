@@ -23,6 +23,9 @@ const PACKET_OVERHEAD: usize = 256;
 /// How long the last word and the farewell may take when the time to stop is used up already.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// What cannot be read from the store now is asked for again after this time.
+const UNREADABLE: Duration = Duration::from_secs(1);
+
 /// Connections in a row that ended with the same message as the first unanswered one, after which the broker is taken to
 /// end them over it. Random cuts do not hit the same message that often; a message that is wrongly taken for the culprit
 /// only waits, as a refused one does.
@@ -240,16 +243,26 @@ impl Connection<'_> {
 
     /// Reads what is to be read, all that has come together in the meantime at once.
     fn load(&mut self) {
-        let Some(backing) = self.shared.backing.as_ref().filter(|_| self.loading.is_empty()) else { return };
-        if self.to_load.is_empty() {
+        if self.shared.backing.is_none() || !self.loading.is_empty() || self.to_load.is_empty() {
             return;
         }
         let wanted = std::mem::take(&mut self.to_load);
+        self.loading = wanted.iter().map(|(key, _)| *key).collect();
+        self.read(wanted, Duration::ZERO);
+    }
+
+    fn read(&self, wanted: Vec<(Key, Option<Timestamp>)>, after: Duration) {
+        let Some(backing) = &self.shared.backing else { return };
         let keys: Vec<Key> = wanted.iter().map(|(key, _)| *key).collect();
-        self.loading.clone_from(&keys);
         let store = std::sync::Arc::clone(&backing.store);
-        let read = tokio::task::spawn_blocking(move || store.load(&keys));
-        self.reads.push(Box::pin(read.map(|read| Read::Loaded(wanted, read.ok()))));
+        let read = async move {
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
+            }
+            let read = tokio::task::spawn_blocking(move || store.load(&keys)).await;
+            Read::Loaded(wanted, read.ok().and_then(Result::ok))
+        };
+        self.reads.push(Box::pin(read));
     }
 
     fn take(&mut self, read: Read) {
@@ -265,14 +278,15 @@ impl Connection<'_> {
                 }
             }
             Read::Loaded(wanted, None) => {
-                self.loading.clear();
-                for (key, _) in wanted {
-                    self.shared.books().outbox.refused(key, Instant::now(), "it could not be read from the store");
-                }
+                // The disk is in trouble, and nothing new is committed either: it is asked again until it can be read.
+                self.read(wanted, UNREADABLE);
             }
             Read::Page(page) => {
                 self.page_asked = false;
                 match (page, self.replay.as_mut()) {
+                    (Some(page), Some(job)) if job.to_read().is_some_and(|(from, _)| page.next == Some(from)) => {
+                        self.give_up_replay("the store cannot be read at present");
+                    }
                     (Some(page), Some(job)) => job.take(page),
                     (None, Some(_)) => self.give_up_replay("the store could not be read"),
                     (_, None) => {}

@@ -30,14 +30,14 @@ use super::outbox::{Drops, Key, Limits, Outbox};
 use super::states::States;
 use super::wire::{ContentType, Context, Message, ReplayRequest};
 use crate::model::DeviceId;
-use crate::store::{Class, Entry, Page, Settled, Store, Waiting};
+use crate::store::{Class, Entry, Page, Settled, Store, Unreadable, Waiting};
 use connection::{End, Suspect};
 pub use replay::{ReplayRefused, Replays};
 
-/// Waits between attempts: from half a second, so that a restarted broker is found soon, to half a minute, so that an
-/// absent one is not bothered.
+/// Waits between attempts: from half a second, so that a restarted broker is found soon, to ten, which bothers no absent
+/// one and keeps no event waiting for long once it is back.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 /// A connection that lasted this long was a good one: the next loss begins with a short wait again. A shorter one may be a
 /// quarrel over the client id, or a broker that dislikes a message.
@@ -49,7 +49,10 @@ pub trait Stored: Send + Sync + 'static {
     fn settle(&self, sequence: u64, settled: Settled);
 
     /// Reads entries; none where one is gone or damaged. May block.
-    fn load(&self, sequences: &[u64]) -> Vec<Option<Entry>>;
+    ///
+    /// # Errors
+    /// [`Unreadable`] where nothing can be read at present.
+    fn load(&self, sequences: &[u64]) -> Result<Vec<Option<Entry>>, Unreadable>;
 
     /// Reads a page of what is stored. May block.
     fn page(&self, from: u64, to: u64, most: usize) -> Page;
@@ -60,8 +63,8 @@ impl Stored for Store {
         Store::settle(self, sequence, settled);
     }
 
-    fn load(&self, sequences: &[u64]) -> Vec<Option<Entry>> {
-        Store::load(self, sequences)
+    fn load(&self, sequences: &[u64]) -> Result<Vec<Option<Entry>>, Unreadable> {
+        Store::try_load(self, sequences)
     }
 
     fn page(&self, from: u64, to: u64, most: usize) -> Page {

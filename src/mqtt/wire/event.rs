@@ -37,12 +37,8 @@ pub fn event(context: &Context, event: &Event) -> Result<Message, WireError> {
 /// One message of each kind about a zone, as they look: what is stored is compressed against such.
 pub fn samples(context: &Context, zone: &Arc<Zone>) -> Vec<Message> {
     let Ok(id) = DeviceId::new("device-0000") else { return Vec::new() };
-    let device = Arc::new(Device {
-        id,
-        kind: DeviceKind::Customer,
-        consent: Consent::default(),
-        labels: Labels::new(),
-    });
+    let device =
+        Arc::new(Device { id, kind: DeviceKind::Customer, consent: Consent::default(), labels: Labels::new() });
     let at = Timestamp::from_millis(0);
     let sample = |kind, (duration, threshold, reason): (Option<Duration>, Option<Duration>, Option<Reason>)| Event {
         id: uuid::Uuid::nil(),

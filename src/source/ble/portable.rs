@@ -167,11 +167,7 @@ async fn take(radio: &mut Radio, event: CentralEvent) {
             // Only Windows has the address, and says it in the id.
             let address = address(&id.to_string());
             let time = radio.station.sink.clock().now();
-            radio.station.hear(
-                Advertisement { time, receiver, address, rssi, data },
-                false,
-                Instant::now(),
-            );
+            radio.station.hear(Advertisement { time, receiver, address, rssi, data }, false, Instant::now());
         }
         CentralEvent::DeviceDiscovered(_) => {
             radio.strangers += 1;

@@ -11,6 +11,7 @@ pub mod control;
 mod keeper;
 mod outlet;
 pub mod report;
+mod states;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -61,7 +61,9 @@ impl Keeper {
 
     /// Hands over what has changed since the last call. `then` is called when that is committed, and everything before it.
     pub fn keep(&mut self, engine: &mut Engine, outlet: &mut Outlet, then: Vec<Then>) {
+        let mut then = then;
         let entries = outlet.take_entries();
+        then.extend(outlet.take_states());
         let changed = engine.take_changed();
         let gone = engine.take_gone();
         if entries.is_empty() && changed.is_empty() && gone.is_empty() && then.is_empty() {

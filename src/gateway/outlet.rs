@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::keeper::Then;
+use super::states::UnpublishedStates;
 use crate::clock::Clock;
 use crate::engine::{DevicePresence, Output};
 use crate::model::{DeviceId, Position, Timestamp, ZoneId};
@@ -30,6 +32,10 @@ pub struct Outlet {
     clock: Option<Clock>,
     /// Events for the store; none where there is no store, and they go to the publisher at once.
     entries: Option<Vec<Entry>>,
+    /// States that follow from events for the store, and the number of the next batch of these.
+    states: UnpublishedStates,
+    batch: u64,
+    has_states: bool,
     unsaid: u64,
 }
 
@@ -44,7 +50,18 @@ struct Known {
 impl Outlet {
     /// An outlet that has said nothing. Times are said as they are, and events kept in memory until a broker has them.
     pub fn new(context: Context, publisher: Publisher, publish_positions: bool) -> Self {
-        Self { context, publisher, publish_positions, presence: BTreeMap::new(), clock: None, entries: None, unsaid: 0 }
+        Self {
+            context,
+            publisher,
+            publish_positions,
+            presence: BTreeMap::new(),
+            clock: None,
+            entries: None,
+            states: UnpublishedStates::default(),
+            batch: 0,
+            has_states: false,
+            unsaid: 0,
+        }
     }
 
     /// The same, whose events are for a store ([`Outlet::take_entries`]), and whose times are put on that clock's wall.
@@ -76,13 +93,14 @@ impl Outlet {
             Output::Event(event) => self.event(event, at),
             Output::Occupancy(zone, inside) => {
                 let since = self.wall(at);
-                self.state(wire::occupancy(&self.context, &zone, inside, since));
+                self.follow(wire::occupancy(&self.context, &zone, inside, since));
             }
             Output::Presence(presence) => {
                 let known = self.presence.remove(&presence.device.id);
                 let position = known.as_ref().and_then(|known| known.position);
                 let position_said = known.and_then(|known| known.position_said);
-                self.say_presence(Known { presence, position, position_said });
+                let message = self.presence(Known { presence, position, position_said });
+                self.follow(message);
             }
             Output::Position(device, position) => {
                 if self.publish_positions
@@ -91,7 +109,11 @@ impl Outlet {
                     known.position = Some(position);
                     let due = known.position_said.is_none_or(|said| position.time.since(said) >= POSITION_INTERVAL);
                     if due && !known.presence.zones.is_empty() {
-                        self.say_presence(known);
+                        match self.presence(known).map(|message| self.states.replace(message)) {
+                            Ok(Some(message)) => self.publisher.state(message),
+                            Ok(None) => {}
+                            Err(error) => self.cannot_say(&error),
+                        }
                     } else {
                         self.presence.insert(device.id.clone(), known);
                     }
@@ -129,6 +151,16 @@ impl Outlet {
         self.entries.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// What is to be done when the events since the last call are committed; none where nothing is.
+    pub fn take_states(&mut self) -> Option<Then> {
+        if !std::mem::take(&mut self.has_states) {
+            return None;
+        }
+        let (states, publisher, batch) = (self.states.clone(), self.publisher.intake(), self.batch);
+        self.batch += 1;
+        Some(Box::new(move || states.publish(batch, &publisher)))
+    }
+
     /// The publisher.
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
@@ -162,7 +194,18 @@ impl Outlet {
         }
     }
 
-    fn say_presence(&mut self, mut known: Known) {
+    /// Says a state that follows from events: after them.
+    fn follow(&mut self, message: Result<Message, WireError>) {
+        match message {
+            Ok(message) if self.entries.is_some() => {
+                self.has_states = true;
+                self.states.set(message, self.batch);
+            }
+            message => self.state(message),
+        }
+    }
+
+    fn presence(&mut self, mut known: Known) -> Result<Message, WireError> {
         let position = known.position.filter(|_| self.publish_positions && !known.presence.zones.is_empty());
         if let Some(position) = position {
             known.position_said = Some(position.time);
@@ -171,8 +214,9 @@ impl Outlet {
         said.since = self.wall(said.since);
         said.zones.iter_mut().for_each(|zone| zone.since = self.wall(zone.since));
         let position = position.map(|position| Position { time: self.wall(position.time), ..position });
-        self.state(wire::presence(&self.context, &said, position.as_ref()));
+        let message = wire::presence(&self.context, &said, position.as_ref());
         self.presence.insert(known.presence.device.id.clone(), known);
+        message
     }
 
     fn wall(&self, at: Timestamp) -> Timestamp {

@@ -284,6 +284,18 @@ impl Shared {
         }
     }
 
+    fn state(&self, message: Message) {
+        let mut books = self.books();
+        if !books.states.set(message) {
+            books.status.states_refused += 1;
+            if let Some(held_back) = books.full.pass(Instant::now()) {
+                warn!(held_back, "there are too many retained states: new topics are not published");
+            }
+        }
+        drop(books);
+        self.work.notify_one();
+    }
+
     fn push(&self, entries: impl IntoIterator<Item = (Waiting, Option<Message>)>) {
         let now = self.clock.steady();
         let mut books = self.books();
@@ -318,6 +330,11 @@ impl Intake {
     /// How the publisher fares.
     pub fn status(&self) -> PublisherStatus {
         self.0.status()
+    }
+
+    /// [`Publisher::state`].
+    pub fn state(&self, message: Message) {
+        self.0.state(message);
     }
 
     /// One more than the greatest `sequence` that was queued.
@@ -414,15 +431,7 @@ impl Publisher {
 
     /// Sets a retained state: the latest value of a topic wins, and is published again on every connection.
     pub fn state(&self, message: Message) {
-        let mut books = self.shared.books();
-        if !books.states.set(message) {
-            books.status.states_refused += 1;
-            if let Some(held_back) = books.full.pass(Instant::now()) {
-                warn!(held_back, "there are too many retained states: new topics are not published");
-            }
-        }
-        drop(books);
-        self.shared.work.notify_one();
+        self.shared.state(message);
     }
 
     /// Clears the retained state of a topic under the prefix, whether this publisher has set it or not.

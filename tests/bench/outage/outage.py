@@ -10,7 +10,7 @@ less than 500 MB of disk, drain in order per device, and the drain holds live ev
 
 Latency is from the moment before a report is written to the gateway's standard input to the moment when a subscriber in a
 process of its own has read the event. That subscriber has only the zone of these devices, so it is not behind the
-backlog; another has everything. `sent_at` of each event tells the gateway's part from the broker's and the subscriber's."""
+backlog; another has everything, and is slower than the gateway. `sent_at` of each event tells the gateway's part from the broker's and the subscriber's."""
 
 import argparse
 import dataclasses
@@ -162,7 +162,8 @@ class Listener:
         self.log = run.dir / f"{name}.log"
         filters = [f"{PREFIX}/{store.REPORTS}/events/{zone}" for zone in zones]
         program = ["/usr/bin/python3", "-B", os.path.join(HERE, "listener.py")]
-        self.child = run.spawn([*program, str(port), f"{NAME}-{name}", str(self.path), *filters], self.log.name, f"the subscriber {name}")
+        command = [*program, str(port), f"{NAME}-{name}", str(self.path), *filters]
+        self.child = run.spawn(command, self.log.name, f"the subscriber {name}")
         run.wait_for(f"{name} is subscribed", lambda: "subscribed" in self.log.read_text())
 
     def size(self):

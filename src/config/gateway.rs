@@ -27,7 +27,7 @@ pub struct GatewayConfig {
 pub struct OutboxConfig {
     /// Events that no broker takes are dropped after this time.
     pub max_age: Duration,
-    /// And beyond so many bytes.
+    /// And beyond so many bytes of topics and payloads.
     pub max_bytes: u64,
     /// What a broker has taken is kept for so long, to be asked for again.
     pub keep: Duration,
@@ -39,7 +39,8 @@ impl Default for OutboxConfig {
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(7 * 86_400),
-            max_bytes: 500_000_000,
+            // About 550 MB on disk: eight hours at 20 events a second take half of it.
+            max_bytes: 1_000_000_000,
             keep: Duration::from_secs(86_400),
             keep_bytes: 100_000_000,
         }

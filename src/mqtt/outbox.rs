@@ -35,6 +35,8 @@ pub struct Limits {
     pub max_age: Duration,
     /// Most bytes of messages that are kept here where there is a store to read them from again.
     pub cache_bytes: usize,
+    /// Entries a second that go to the broker from what an outage has left. What happens now is not held back.
+    pub backlog_rate: u32,
     /// How often the broker may refuse an entry before it is parked.
     pub tries: u32,
     /// Wait after the first refusal; doubled with each further one.
@@ -52,6 +54,9 @@ impl Default for Limits {
             max_age: Duration::from_secs(7 * 86_400),
             // Some thousand messages: what a broker that keeps up is ever behind.
             cache_bytes: 4 * 1024 * 1024,
+            // Eight hours at 20 a second are through in five minutes. Faster, and subscribers fall behind: what happens now
+            // would wait in the broker behind what is past, or be dropped there (Mosquitto queues 1,000 for each).
+            backlog_rate: 2_000,
             tries: 10,
             // 1 s doubled to 60 s: ten tries take about four minutes, long enough to correct a broker's access list.
             first_retry: Duration::from_secs(1),
@@ -126,6 +131,35 @@ impl Drops {
             Dropped::Expired => &mut self.expired,
             Dropped::Damaged => &mut self.damaged,
         } += 1;
+    }
+}
+
+/// How fast the backlog may go.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Entries that may go now.
+    tokens: f64,
+    refilled: Option<Instant>,
+}
+
+impl Pace {
+    /// Most tokens, as a share of a second: so many entries go at once after a pause.
+    const BURST: f64 = 0.1;
+    /// Tokens are waited for by so many seconds' worth, not one by one.
+    const STEP: f64 = 0.01;
+
+    fn refill(&mut self, now: Instant, rate: u32) {
+        let rate = f64::from(rate);
+        let since = self.refilled.map_or(Self::BURST, |last| now.saturating_duration_since(last).as_secs_f64());
+        self.tokens = (self.tokens + since * rate).min((rate * Self::BURST).max(1.0));
+        self.refilled = Some(now);
+    }
+
+    /// When some may go; none where they may already, or nothing was ever asked.
+    fn due(&self, rate: u32) -> Option<Instant> {
+        let last = self.refilled.filter(|_| self.tokens < 1.0)?;
+        let missing = (f64::from(rate) * Self::STEP).max(1.0) - self.tokens;
+        Some(last + Duration::from_secs_f64(missing / f64::from(rate.max(1))))
     }
 }
 
@@ -211,6 +245,7 @@ pub struct Outbox {
     fresh: VecDeque<u32>,
     backlog: VecDeque<u32>,
     backlogs_turn: bool,
+    pace: Pace,
     waiting: BTreeSet<(Instant, u32)>,
     /// When triggers that are aside join their lanes; may name some that are gone.
     aside: BTreeSet<(Instant, Key)>,
@@ -241,6 +276,7 @@ impl Outbox {
             fresh: VecDeque::new(),
             backlog: VecDeque::new(),
             backlogs_turn: false,
+            pace: Pace::default(),
             waiting: BTreeSet::new(),
             aside: BTreeSet::new(),
             asides: 0,
@@ -299,7 +335,7 @@ impl Outbox {
     pub fn next(&mut self, now: Moment) -> Option<Going> {
         self.sweep(now.steady);
         self.wake(now.instant);
-        let (lane, key) = self.next_lane(now.steady)?;
+        let (lane, key) = self.next_lane(now)?;
         self.may_not_drop(key);
         self.lanes[lane as usize].state = LaneState::UnderWay;
         self.under_way += 1;
@@ -309,14 +345,12 @@ impl Outbox {
         Some(Going { key, message: self.cache.get(&key).cloned(), expires })
     }
 
-    /// When an entry that waits may go again.
+    /// When something that waits may go again: a refused or unheard entry, or what is left of an outage.
     pub fn next_due(&self) -> Option<Instant> {
         let waiting = self.waiting.first().map(|(at, _)| *at);
         let aside = self.aside.first().map(|(at, _)| *at);
-        match (waiting, aside) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let backlog = if self.backlog.is_empty() { None } else { self.pace.due(self.limits.backlog_rate) };
+        [waiting, aside, backlog].into_iter().flatten().min()
     }
 
     /// The broker has it: it leaves the outbox.
@@ -528,14 +562,17 @@ impl Outbox {
     }
 
     /// The next lane that may go, taken from its list, and its first entry.
-    fn next_lane(&mut self, now: Timestamp) -> Option<(u32, Key)> {
+    fn next_lane(&mut self, now: Moment) -> Option<(u32, Key)> {
+        self.pace.refill(now.instant, self.limits.backlog_rate);
         loop {
             let again = self.again.pop_front();
-            let from_fresh = !self.fresh.is_empty() && (!self.backlogs_turn || self.backlog.is_empty());
+            let may_go_back = !self.backlog.is_empty() && self.pace.tokens >= 1.0;
+            let from_fresh = !self.fresh.is_empty() && (!self.backlogs_turn || !may_go_back);
             let at = match again {
                 Some(at) => at,
                 None if from_fresh => self.fresh.pop_front()?,
-                None => self.backlog.pop_front()?,
+                None if may_go_back => self.backlog.pop_front()?,
+                None => return None,
             };
             let first = self.lanes[at as usize].first;
             let Some(entry) = self.entries.get(&first) else {
@@ -544,11 +581,14 @@ impl Outbox {
                 continue;
             };
             if again.is_none() {
-                if from_fresh && now.since(entry.made()) > FRESH {
+                if from_fresh && now.steady.since(entry.made()) > FRESH {
                     self.backlog.push_back(at);
                     continue;
                 }
                 self.backlogs_turn = from_fresh;
+                if !from_fresh {
+                    self.pace.tokens -= 1.0;
+                }
             }
             return Some((at, first));
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use beaconfence::engine::{DevicePresence, ZonePresence};
 use beaconfence::model::{LevelOrdinal, Point, Position, Probability, Timestamp, ZoneId};
 use beaconfence::mqtt::wire::{
-    self, MAX_PAYLOAD, Message, ReceiverStatus, ReplayDone, ReplayRequest, Status, WireError,
+    self, MAX_PAYLOAD, Message, ReceiverStatus, ReplayDone, ReplayRequest, Status, StoreWords, WireError,
 };
 use beaconfence::presence::{Event, EventKind, Reason};
 use mqtt_support::{context, device, entered, instant, validate, zone};
@@ -68,7 +68,6 @@ fn exited_says_why() {
         duration: Some(Duration::from_secs(75)),
         reason: Some(Reason::Lost),
         held: true,
-        suspect: false,
         ..entered(2, &device("d1"), &zone("door"))
     };
     let message = wire::event(&context(), &event).unwrap();
@@ -81,6 +80,28 @@ fn the_whole_site_has_no_level() {
     site.level = None;
     let message = wire::event(&context(), &entered(3, &device("d1"), &site)).unwrap();
     golden("entered-site", "presence-event", "store-1/events/site/entered", &message);
+}
+
+#[test]
+fn an_event_of_a_clock_that_is_not_set_says_so() {
+    let event = Event { suspect: true, ..entered(4, &device("d1"), &zone("door")) };
+    let message = wire::event(&context(), &event).unwrap();
+    golden("entered-suspect", "presence-event", "store-1/events/door/entered", &message);
+}
+
+#[test]
+fn status_says_what_the_disk_and_the_clock_do() {
+    let since = instant("2026-01-01T09:00:00.000Z");
+    let store = StoreWords {
+        failing: Some("cannot write data: No space left on device".to_owned()),
+        disk_bytes: 143_360,
+        uncommitted: 2,
+        tail: 7,
+    };
+    let online =
+        Status { version: "0.1.0".to_owned(), clock_suspect: true, store: Some(store), ..Status::online(since) };
+    let message = online.message(&context()).unwrap();
+    golden("status-in-trouble", "status", "store-1/gateways/gw-1/status", &message);
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn what_an_outage_has_left_goes_at_its_pace_and_what_happens_now_at_once() {
     for key in 0..50 {
         outbox.push(waiting(key, &format!("old{key}"), Class::Event, steady(0), 800), None, steady(60));
     }
-    let mut went = |outbox: &mut Outbox, at: Instant| {
+    let went = |outbox: &mut Outbox, at: Instant| {
         let mut keys = Vec::new();
         while let Some(going) = outbox.next(Moment { instant: at, steady: steady(60) }) {
             outbox.accepted(going.key);

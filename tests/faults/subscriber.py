@@ -175,6 +175,8 @@ class Reporter:
         self.run, self.site = run, site
         self.lock = threading.Lock()
         self._waiting = set()
+        # Answered before it was known under which number they went.
+        self._early = set()
         self._outcomes = {}
         self.unheard = 0
         self._connected = threading.Event()
@@ -190,7 +192,10 @@ class Reporter:
 
     def _on_publish(self, _client, _userdata, mid, reason_code, _properties):
         with self.lock:
-            self._waiting.discard(mid)
+            if mid in self._waiting:
+                self._waiting.discard(mid)
+            else:
+                self._early.add(mid)
             self._outcomes[mid] = reason_code.value
             if reason_code.value == NO_SUBSCRIBERS:
                 self.unheard += 1
@@ -198,10 +203,14 @@ class Reporter:
     def send(self, report):
         """Hands it over, without waiting."""
         payload = json.dumps({key: value for key, value in report.items() if key != "device"})
+        # Not under our lock: the client holds one of its own while it calls back.
+        sent = self.client.publish(f"{PREFIX}/{self.site}/positions/{report['device']}", payload, qos=1)
         with self.lock:
-            sent = self.client.publish(f"{PREFIX}/{self.site}/positions/{report['device']}", payload, qos=1)
-            self._waiting.add(sent.mid)
-            self._outcomes.pop(sent.mid, None)
+            if sent.mid in self._early:
+                self._early.discard(sent.mid)
+            else:
+                self._waiting.add(sent.mid)
+                self._outcomes.pop(sent.mid, None)
         return sent.mid
 
     def send_heard(self, report):

@@ -12,7 +12,31 @@ use crate::mqtt_support::validate;
 
 const STORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/store");
 
-fn gateway(dir: &Path, broker: &Mosquitto, version: &str) -> Child {
+/// Ends with the test, however that ends.
+struct Running(Child);
+
+impl std::ops::Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn gateway(dir: &Path, broker: &Mosquitto, version: &str) -> Running {
     let file = dir.join("gateway.toml");
     let text = format!(
         "id = \"gw-1\"\nsite = \"{STORE}\"\ndata_dir = \"data\"\n\n[mqtt]\nbrokers = [\"mqtt://{}:{}\"]\n\
@@ -20,11 +44,13 @@ fn gateway(dir: &Path, broker: &Mosquitto, version: &str) -> Child {
         broker.host, broker.port
     );
     std::fs::write(&file, text).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_beaconfence"))
+    let child = Command::new(env!("CARGO_BIN_EXE_beaconfence"))
         .args(["run", "--config", file.to_str().unwrap()])
-        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .unwrap();
+    Running(child)
 }
 
 fn now() -> Timestamp {
@@ -112,4 +138,79 @@ fn a_gateway_that_is_killed_is_said_to_be_offline_by_the_broker() {
     gateway.kill().unwrap();
     gateway.wait().unwrap();
     next(&subscriber, |_, value| value["state"] == "offline");
+}
+
+/// What `beaconfence outbox` prints, by the first word or two of each line.
+fn outbox(dir: &Path) -> std::collections::BTreeMap<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_beaconfence"))
+        .args(["outbox", "--config", dir.join("gateway.toml").to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| (line[..14].trim().to_owned(), line[14..].trim().to_owned())).collect()
+}
+
+#[test]
+fn a_gateway_that_is_killed_goes_on_with_its_visits_and_what_no_broker_took() {
+    let mut broker = Mosquitto::open();
+    let dir = tempfile::tempdir().unwrap();
+    let topic = "beaconfence/v1/market-hall/positions/shopper-01";
+    let (x, y) = bakery();
+    let mut first = gateway(dir.path(), &broker, "5");
+    let presence = {
+        let subscriber = Subscriber::start(broker.host, broker.port, "beaconfence/v1/#", &[]);
+        next(&subscriber, |topic, value| topic.ends_with("/status") && value["state"] == "online");
+        let mut left = 20;
+        while left > 0 && outbox(dir.path())["acknowledged"] == "0" {
+            broker.publish(topic, &report(x, y), &[]);
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            left -= 1;
+        }
+        let presence = next(&subscriber, |topic, value| {
+            topic.ends_with("/presence/shopper-01") && value["zones"].as_array().is_some_and(|zones| zones.len() == 2)
+        });
+        next(&subscriber, |_, value| value["counters"]["events_acknowledged"] == 2);
+        presence.1
+    };
+    let running = outbox(dir.path());
+    assert_eq!((running["gateway"].as_str(), running["parked"].as_str()), ("running", "0"));
+    broker.stop();
+    first.kill().unwrap();
+    first.wait().unwrap();
+
+    let stopped = outbox(dir.path());
+    assert_eq!(stopped["gateway"], "not running");
+    assert_eq!(stopped["epoch"], format!("{}, next sequence 2", presence["epoch"].as_str().unwrap()));
+    broker.start();
+    let subscriber = Subscriber::start(broker.host, broker.port, "beaconfence/v1/#", &[]);
+    let mut second = gateway(dir.path(), &broker, "5");
+    let (_, restored) = next(&subscriber, |topic, value| {
+        // What was acknowledged in the last second may be published once more.
+        let visit = &value["data"]["visit_id"];
+        let known = presence["zones"].as_array().unwrap().iter().any(|zone| zone["visit_id"] == *visit);
+        assert!(!topic.ends_with("/entered") || known, "a second visit began: {topic} {value}");
+        topic.ends_with("/presence/shopper-01") && value["zones"].as_array().is_some_and(|zones| zones.len() == 2)
+    });
+    assert_eq!((&restored["zones"], &restored["epoch"]), (&presence["zones"], &presence["epoch"]));
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+#[test]
+fn the_outbox_of_nobody_is_an_error_that_says_where_it_looked() {
+    let broker = Mosquitto::open();
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = gateway(dir.path(), &broker, "5");
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    let _ = std::fs::remove_dir_all(dir.path().join("data"));
+    let output = Command::new(env!("CARGO_BIN_EXE_beaconfence"))
+        .args(["outbox", "--config", dir.path().join("gateway.toml").to_str().unwrap()])
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("data"), "{words}");
+    assert!(!dir.path().join("data").exists(), "looking makes nothing");
 }

@@ -278,7 +278,10 @@ fn control(config: &GatewayConfig, context: &Context, store: &Store, publisher: 
         serde_json::to_vec(&report).unwrap_or_default()
     };
     Control::start(&config.data_dir, report)
-        .inspect_err(|error| warn!("commands cannot ask this gateway, for its socket cannot be made: {error}"))
+        .inspect_err(|error| {
+            let path = config.data_dir.join(control::SOCKET);
+            warn!("commands cannot ask this gateway, for {} cannot be made: {error}", path.display());
+        })
         .ok()
 }
 

@@ -39,7 +39,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (config, _) = load_gateway(&args.config)?;
     let report = match ask(&config.data_dir)? {
         Some(report) => report,
-        None => look(&config.data_dir)?,
+        None => match look(&config.data_dir) {
+            Err(StoreError::InUse { .. }) => anyhow::bail!(
+                "a gateway runs on {} but cannot be asked through {}; its log says why (a path may have 107 bytes there)",
+                config.data_dir.display(),
+                config.data_dir.join(SOCKET).display()
+            ),
+            looked => looked?,
+        },
     };
     let mut out = std::io::stdout().lock();
     let written = if args.json {

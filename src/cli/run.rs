@@ -1,6 +1,6 @@
 //! `beaconfence run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -32,6 +32,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (Some(config), Some(registry), false) = (checked.gateway, checked.registry, faulty) else {
         return Ok(ExitCode::FAILURE);
     };
+    let feed = args.sightings.as_deref().map(feed).transpose()?;
     super::log::start("info");
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let stop = stop_signal()?;
@@ -40,7 +41,20 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             stop.await;
             let _ = shutdown.send(true);
         });
-        gateway::run(config, registry, args.sightings.as_deref().map(Feed::from), stopped).await?;
+        gateway::run(config, registry, feed, stopped).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Where sightings are to come from; what can never give any is refused here.
+fn feed(path: &Path) -> anyhow::Result<Feed> {
+    let feed = Feed::from(path);
+    if let Feed::Path(path) = &feed {
+        let name = path.display();
+        let found = std::fs::metadata(path).with_context(|| {
+            format!("--sightings {name}: make a named pipe with mkfifo, or write - for standard input")
+        })?;
+        anyhow::ensure!(!found.is_dir(), "--sightings {name}: it is a directory; name a pipe or a file in it");
+    }
+    Ok(feed)
 }

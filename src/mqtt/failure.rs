@@ -66,7 +66,9 @@ pub enum Failure {
     #[error("the broker does not accept the user name and password")]
     BadCredentials,
     /// The broker knows who this is, and says no.
-    #[error("the broker says that this client is not authorised")]
+    #[error(
+        "the broker says that this client is not authorised; look at `username` and `password_file`, and at its accounts"
+    )]
     NotAuthorised,
     /// The broker refuses the connection for another reason.
     #[error("the broker refuses the connection: {0}")]

@@ -214,3 +214,20 @@ fn the_outbox_of_nobody_is_an_error_that_says_where_it_looked() {
     assert!(words.contains("data"), "{words}");
     assert!(!dir.path().join("data").exists(), "looking makes nothing");
 }
+
+#[test]
+fn sightings_that_can_never_come_are_an_error() {
+    let broker = Mosquitto::open();
+    let dir = tempfile::tempdir().unwrap();
+    drop(gateway(dir.path(), &broker, "5"));
+    let config = dir.path().join("gateway.toml");
+    for (path, words) in [(dir.path().join("nope"), "mkfifo"), (dir.path().to_owned(), "it is a directory")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_beaconfence"))
+            .args(["run", "--config", config.to_str().unwrap(), "--sightings", path.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(words) && said.contains(path.to_str().unwrap()), "{said}");
+    }
+}

@@ -143,7 +143,9 @@ impl Outlet {
     /// Clears what brokers hold of a device that is no longer tracked.
     pub fn forget(&mut self, device: &DeviceId) {
         self.presence.remove(device);
-        self.publisher.clear_state(&wire::presence_topic(&self.context.site, device));
+        let topic = wire::presence_topic(&self.context.site, device);
+        self.states.forget(&topic);
+        self.publisher.clear_state(&topic);
     }
 
     /// The events since the last call.

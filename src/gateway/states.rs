@@ -34,6 +34,11 @@ impl UnpublishedStates {
         }
     }
 
+    /// Nothing is to be said on that topic any more.
+    pub fn forget(&self, topic: &str) {
+        self.lock().remove(topic);
+    }
+
     /// That batch is committed, and so are those before it.
     pub fn publish(&self, batch: u64, publisher: &Intake) {
         let mut waiting = self.lock();

@@ -35,6 +35,7 @@ pub mod config;
 pub mod mqtt;
 pub mod source;
 pub mod store;
+mod throttle;
 
 pub mod gateway;
 

@@ -1,6 +1,6 @@
-//! When to try again, and how often to say so.
+//! When to try again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::RngExt as _;
 
@@ -35,28 +35,6 @@ pub(super) fn doubled(first: Duration, most: Duration, times: u32) -> Duration {
     first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(most)
 }
 
-/// Lets one message through in a while, and counts what it held back.
-#[derive(Debug, Default)]
-pub(super) struct Throttle {
-    last: Option<Instant>,
-    held_back: u64,
-}
-
-impl Throttle {
-    /// At most one log line of a kind in this time.
-    const EVERY: Duration = Duration::from_secs(10);
-
-    /// How many were held back since the last one, if this one may pass.
-    pub(super) fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) < Self::EVERY) {
-            self.held_back += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.held_back))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,14 +49,5 @@ mod tests {
         backoff.reset();
         assert!(backoff.next() <= Duration::from_secs(1));
         assert_eq!(doubled(Duration::from_secs(1), Duration::from_secs(60), 4_000), Duration::from_secs(60));
-    }
-
-    #[test]
-    fn one_line_passes_in_a_while_and_tells_how_many_did_not() {
-        let (start, mut throttle) = (Instant::now(), Throttle::default());
-        assert_eq!(throttle.pass(start), Some(0));
-        assert_eq!(throttle.pass(start + Duration::from_secs(1)), None);
-        assert_eq!(throttle.pass(start + Duration::from_secs(9)), None);
-        assert_eq!(throttle.pass(start + Duration::from_secs(11)), Some(2));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::clock::wall_clock;
 use crate::model::Timestamp;
 
 /// Tells the steady time: the wall clock's, without its jumps. Ages and expiry of what waits are measured on it, and it goes
@@ -28,8 +29,8 @@ impl Clock {
 
     /// A clock that begins with the wall clock's time and knows nothing of its jumps: for what does not outlive the process.
     pub fn of_this_process() -> Self {
-        let (began, wall) = (Instant::now(), jiff::Timestamp::now().as_millisecond());
-        Self::new(move || Timestamp::from_millis(wall) + began.elapsed())
+        let (began, wall) = (Instant::now(), wall_clock());
+        Self::new(move || wall + began.elapsed())
     }
 
     /// The steady time.

@@ -7,6 +7,7 @@ use rumqttc_v4 as v4;
 use rumqttc_v5 as v5;
 use rustls::{AlertDescription, CertificateError};
 
+use crate::clock::wall_clock;
 use crate::model::Timestamp;
 
 /// 2026-01-01T00:00:00Z, before this program was made: a clock that is behind it was never set.
@@ -250,10 +251,6 @@ impl Closings {
         self.in_a_row += 1;
         if self.in_a_row < CLOSINGS { failure } else { Failure::ClosedAgain { client_id: client_id.to_owned() } }
     }
-}
-
-fn wall_clock() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 /// `NotAuthorized` as `not authorized`.

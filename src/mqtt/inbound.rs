@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::backoff::Throttle;
 use super::connect::Settings;
 use super::publisher::Replays;
 use super::subscription::{AckToken, Delivered, Keep, Notice, Subscription};
@@ -17,6 +16,7 @@ use super::wire::{ReportError, position_report, replay_request, replay_topic};
 use crate::config::MqttVersion;
 use crate::model::{DeviceId, GatewayId, SiteId};
 use crate::position::PositionReport;
+use crate::throttle::Throttle;
 
 /// Reports that wait for the gateway's loop. More than a broker hands out unacknowledged, where it keeps to the window that
 /// it is given (MQTT 5); others must be shed beyond, and a device's next report replaces what was shed.

@@ -12,9 +12,8 @@ use super::Sink;
 use super::replay::Cause;
 use super::sightings::Sightings;
 use crate::engine::Input;
+use crate::throttle::Throttle;
 
-/// At most one line of the log for faulty lines in this time.
-const EVERY: Duration = Duration::from_secs(10);
 /// A pipe that cannot be opened, or whose writers come and go, is opened no more often than this.
 const REOPEN: Duration = Duration::from_secs(1);
 
@@ -44,7 +43,7 @@ pub fn start(feed: Feed, sink: Sink) -> io::Result<()> {
 }
 
 fn run(feed: &Feed, sink: &Sink) {
-    let mut faults = Faults { last: None, held_back: 0 };
+    let mut faults = Throttle::default();
     match feed {
         Feed::Standard => {
             if read(io::stdin().lock(), "standard input", sink, &mut faults) {
@@ -64,7 +63,9 @@ fn run(feed: &Feed, sink: &Sink) {
                         goes_on && !is_file
                     }
                     Err(error) => {
-                        faults.tell(|held_back| warn!(held_back, "{name} cannot be opened: {error}"));
+                        if let Some(held_back) = faults.pass(Instant::now()) {
+                            warn!(held_back, "{name} cannot be opened: {error}");
+                        }
                         true
                     }
                 };
@@ -78,7 +79,7 @@ fn run(feed: &Feed, sink: &Sink) {
 }
 
 /// Whether the gateway still listens.
-fn read(reader: impl Read, name: &str, sink: &Sink, faults: &mut Faults) -> bool {
+fn read(reader: impl Read, name: &str, sink: &Sink, faults: &mut Throttle) -> bool {
     let mut sightings = Sightings::live(reader, sink.clock().clone());
     while let Some(next) = sightings.next() {
         match next {
@@ -95,26 +96,11 @@ fn read(reader: impl Read, name: &str, sink: &Sink, faults: &mut Faults) -> bool
             }
             Err(cause) => {
                 let line = sightings.line();
-                faults.tell(|held_back| warn!(held_back, "{name}:{line}: {cause}"));
+                if let Some(held_back) = faults.pass(Instant::now()) {
+                    warn!(held_back, "{name}:{line}: {cause}");
+                }
             }
         }
     }
     true
-}
-
-/// Keeps a feed of nonsense from filling the log.
-struct Faults {
-    last: Option<Instant>,
-    held_back: u64,
-}
-
-impl Faults {
-    fn tell(&mut self, tell: impl FnOnce(u64)) {
-        if self.last.is_some_and(|last| last.elapsed() < EVERY) {
-            self.held_back += 1;
-        } else {
-            self.last = Some(Instant::now());
-            tell(std::mem::take(&mut self.held_back));
-        }
-    }
 }

@@ -48,7 +48,7 @@ python_modules() {      # prints the directory with the modules of requirements.
         mkdir -p "$cache"
         local new
         new=$(mktemp -d "$cache/python.XXXXXX")
-        say "installing the virtual controller's modules into $target"
+        say "installing Python modules into $target"
         /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$new" \
             -r "$here/requirements.txt" >&2 || { rm -r "$new"; die "pip could not install requirements.txt"; }
         chmod 755 "$new"

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::replay::{Job, PAGE};
 use super::{Shared, Stop};
+use crate::clock::wall_clock;
 use crate::model::Timestamp;
 use crate::mqtt::client::{self, Client, Driving, Incoming, Outcome, Publish, Session};
 use crate::mqtt::connect::{Endpoint, Settings};
@@ -380,7 +381,7 @@ impl Connection<'_> {
             payload: message.payload,
             content_type: message.content_type,
             retain: matches!(ticket, Ticket::State(..) | Ticket::LastWord),
-            sent_at: event.then(now),
+            sent_at: event.then(wall_clock),
             expiry_s,
         };
         self.sent += 1;
@@ -554,9 +555,4 @@ async fn sleep_until(due: Option<Instant>) {
 
 fn event_message(entry: Entry) -> Message {
     Message { topic: entry.topic, payload: entry.payload, content_type: ContentType::CloudEvent }
-}
-
-/// The wall clock, for `sent_at`.
-fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::backoff::{Backoff, Throttle};
+use super::backoff::Backoff;
 use super::clock::Clock;
 use super::connect::Settings;
 use super::failure::Closings;
@@ -31,6 +31,7 @@ use super::states::States;
 use super::wire::{ContentType, Context, Message, ReplayRequest};
 use crate::model::DeviceId;
 use crate::store::{Class, Entry, Page, Settled, Store, Unreadable, Waiting};
+use crate::throttle::Throttle;
 use connection::{End, Suspect};
 pub use replay::{ReplayRefused, Replays};
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::advert::Advertisement;
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
-use crate::position::{BATCH, Filter, Model, PositionReport, PowerPrior, Sample};
+use crate::position::{BATCH, Filter, Model, PositionReport, Sample};
 use crate::presence::{DeviceMemory, Event, Machine, Memory, Reason};
 use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
 
@@ -341,9 +341,7 @@ impl Engine {
     }
 
     fn sample(&mut self, device: DeviceIndex, beacon: BeaconIndex, receiver: ReceiverIndex, heard: &Advertisement) {
-        let power = self.registry.beacons()[beacon.get()].measured_power;
-        let prior =
-            PowerPrior { dbm: power.unwrap_or(self.registry.site().radio.measured_power).get(), own: power.is_some() };
+        let prior = self.model.power_prior(&self.registry, beacon);
         let tracker = self.trackers[device.get()].get_or_insert_with(Tracker::new);
         tracker.filter.get_or_insert_with(|| Filter::new(&self.model, prior));
         if tracker.batch.len() < LARGEST_BATCH {

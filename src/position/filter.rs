@@ -8,26 +8,29 @@
 //! What a beacon sends at 1 m is learned as it goes, from what all receivers hear against what they would be expected to,
 //! because bodies, bags and batteries move it by many dB; the registered power is where it begins.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{LevelOrdinal, Point, Position, Timestamp};
-use crate::registry::{ReceiverIndex, Registry};
+use crate::registry::{BeaconIndex, Calibration, ReceiverIndex, Registry};
 
-use super::fading::Fading;
 use super::grid::Grid;
+use super::map::{Fadings, ReceiverMap};
 
 /// How far a shopper strays, in metres per square root of a second.
 const WANDER: f64 = 1.2;
+/// As above, where the beacon was surveyed.
+const SURVEYED_WANDER: f64 = 1.0;
 /// Elapsed time counts for no more than this.
 const LONGEST_STEP: f64 = 3.0;
 /// Share of the belief that is spread over everything, per second.
 const UNIFORM_SHARE: f64 = 0.001;
-/// Uncertainty of the expected level without a survey, in dB.
-const MAP_SD: f64 = 4.0;
 /// A receiver's next packet counts in full after so many seconds.
 const INDEPENDENT_AFTER: f64 = 2.0;
 /// The stated accuracy is so much of the belief's own spread.
 const ACCURACY_SCALE: f64 = 0.95;
+/// As above, where the beacon was surveyed.
+const SURVEYED_ACCURACY_SCALE: f64 = 0.80;
 /// Weight of the whole grid's mean against the mean over past beliefs, when the power is learned.
 const PRIOR_BLEND: f64 = 0.3;
 /// What learning the power overestimates it by, in dB.
@@ -45,40 +48,59 @@ const LEVEL_SWITCH: f64 = 0.6;
 #[derive(Debug)]
 pub struct Model {
     grid: Grid,
-    fading: Fading,
+    fadings: Fadings,
     receivers: Vec<ReceiverMap>,
+    /// The mean of each receiver's expected levels over the open cells.
+    expected_means: Vec<f64>,
     /// The belief of one who knows nothing: the same for every open cell.
     uniform: Vec<f32>,
-}
-
-#[derive(Debug)]
-struct ReceiverMap {
-    /// The expected level of each cell, in dB relative to the power at 1 m.
-    expected: Vec<f32>,
-    /// Its mean over the open cells.
-    expected_mean: f64,
-    /// What the receiver reads too high, in dB.
-    rssi_offset: f64,
+    /// The power at 1 m of the beacons that were surveyed.
+    surveyed: BTreeMap<BeaconIndex, f64>,
+    /// The power of the other beacons, where nothing was registered for them.
+    usual_power: f64,
 }
 
 impl Model {
     /// The model of a site.
     pub fn new(registry: &Registry) -> Self {
+        Self::with_calibration(registry, registry.calibration())
+    }
+
+    /// The model of a site with that calibration, in place of its own.
+    pub fn with_calibration(registry: &Registry, calibration: Option<&Calibration>) -> Self {
         let grid = Grid::new(registry);
         let site = registry.site();
         let open_cells = grid.open.iter().filter(|open| **open).count().max(1) as f64;
         let uniform: Vec<f32> =
             grid.open.iter().map(|open| if *open { (1.0 / open_cells) as f32 } else { 0.0 }).collect();
-        let receivers = registry
+        let receivers: Vec<ReceiverMap> = registry
             .receivers()
             .iter()
-            .map(|receiver| {
-                let expected = grid.expected_levels(receiver, &site.levels, site.radio.path_loss_exponent);
-                let expected_mean = mean_under(&uniform, &expected);
-                ReceiverMap { expected, expected_mean, rssi_offset: receiver.rssi_offset }
-            })
+            .map(|receiver| ReceiverMap::new(&grid, receiver, &site.levels, site.radio.path_loss_exponent, calibration))
             .collect();
-        Self { grid, fading: Fading::new(MAP_SD), receivers, uniform }
+        let expected_means = receivers.iter().map(|map| mean_under(&uniform, &map.expected)).collect();
+        let surveyed = calibration.map_or(&[][..], |of| &of.beacons).iter().filter_map(|beacon| {
+            let at = registry.beacons().iter().position(|known| known.id == beacon.id)?;
+            Some((BeaconIndex(at as u32), beacon.measured_power.get()))
+        });
+        Self {
+            fadings: Fadings::new(),
+            receivers,
+            expected_means,
+            uniform,
+            surveyed: surveyed.collect(),
+            usual_power: calibration.map_or(site.radio.measured_power, |of| of.measured_power).get(),
+            grid,
+        }
+    }
+
+    /// What is believed of a beacon's power before it is heard.
+    pub fn power_prior(&self, registry: &Registry, beacon: BeaconIndex) -> PowerPrior {
+        if let Some(dbm) = self.surveyed.get(&beacon) {
+            return PowerPrior { dbm: *dbm, own: true, surveyed: true };
+        }
+        let own = registry.beacons()[beacon.get()].measured_power;
+        PowerPrior { dbm: own.map_or(self.usual_power, |own| own.get()), own: own.is_some(), surveyed: false }
     }
 
     /// The cells.
@@ -105,6 +127,8 @@ pub struct PowerPrior {
     pub dbm: f64,
     /// Whether it was registered for this very beacon.
     pub own: bool,
+    /// Whether it was surveyed: then it is known, and nothing is learned of it.
+    pub surveyed: bool,
 }
 
 /// What one receiver has heard of the device.
@@ -155,8 +179,8 @@ impl Filter {
             let Some(map) = model.receivers.get(sample.receiver.get()) else { continue };
             let level = (sample.rssi - map.rssi_offset - power) as f32;
             let weight = weight as f32;
-            for (log, expected) in log_likelihood.iter_mut().zip(&map.expected) {
-                *log += weight * model.fading.log_density(level - expected);
+            for ((log, expected), table) in log_likelihood.iter_mut().zip(&map.expected).zip(&map.fading) {
+                *log += weight * model.fadings.get(*table).log_density(level - expected);
             }
         }
         self.multiply(model, &log_likelihood);
@@ -193,10 +217,13 @@ impl Filter {
     }
 
     fn power_at_1m(&self, model: &Model) -> f64 {
+        if self.power.surveyed {
+            return self.power.dbm;
+        }
         let own = if self.power.own { OWN_POWER_WEIGHT } else { DEFAULT_POWER_WEIGHT };
         let (mut sum, mut weight) = (own * self.power.dbm, own);
         for heard in &self.heard {
-            let anywhere = model.receivers[heard.receiver.get()].expected_mean;
+            let anywhere = model.expected_means[heard.receiver.get()];
             let expected = if heard.beliefs > 0.0 {
                 PRIOR_BLEND * anywhere + (1.0 - PRIOR_BLEND) * heard.believed
             } else {
@@ -214,7 +241,8 @@ impl Filter {
         if dt <= 0.0 {
             return;
         }
-        let kernel = kernel(WANDER * dt.sqrt() / model.grid.cell);
+        let wander = if self.power.surveyed { SURVEYED_WANDER } else { WANDER };
+        let kernel = kernel(wander * dt.sqrt() / model.grid.cell);
         let (columns, rows) = (model.grid.columns, model.grid.rows);
         for level in self.belief.chunks_mut(columns * rows) {
             blur(level, columns, rows, &kernel);
@@ -274,7 +302,8 @@ impl Filter {
         let mean = Point { x: x / sum, y: y / sum };
         let variance = ((xx + yy) / sum - mean.x * mean.x - mean.y * mean.y).max(0.0);
         // Half a cell is as fine as the grid can see.
-        let accuracy = (ACCURACY_SCALE * (variance / 2.0).sqrt()).max(grid.cell / 2.0);
+        let scale = if self.power.surveyed { SURVEYED_ACCURACY_SCALE } else { ACCURACY_SCALE };
+        let accuracy = (scale * (variance / 2.0).sqrt()).max(grid.cell / 2.0);
         let level = grid.levels.get(self.level).copied().unwrap_or(LevelOrdinal(0));
         Position { point: mean, level, accuracy, time }
     }

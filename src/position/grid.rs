@@ -1,7 +1,7 @@
-//! The cells over which a device's place is a probability, and what each receiver is expected to hear from each of them.
+//! The cells over which a device's place is a probability, and their distances from the receivers.
 
 use crate::model::{LevelOrdinal, Point};
-use crate::registry::{Level, Receiver, Registry, bounds, ring_holds, shape_bounds};
+use crate::registry::{Level, Registry, bounds, ring_holds, shape_bounds};
 
 /// Side of a cell in metres, where the site is small enough.
 const CELL: f64 = 0.75;
@@ -91,21 +91,52 @@ impl Grid {
         }
     }
 
-    /// What a receiver is expected to hear from each cell, in dB relative to the power at 1 m: the log-distance law in
-    /// three dimensions, and a loss for each floor between.
-    pub(crate) fn expected_levels(&self, receiver: &Receiver, levels: &[Level], exponent: f64) -> Vec<f32> {
-        let elevation =
-            |ordinal: LevelOrdinal| levels.iter().find(|l| l.ordinal == ordinal).map_or(0.0, |l| l.elevation);
-        let place = |ordinal: LevelOrdinal| levels.iter().position(|l| l.ordinal == ordinal).unwrap_or(0);
-        let height = elevation(receiver.level) + receiver.z;
-        (0..self.len())
-            .map(|cell| {
-                let level = self.levels[cell / self.level_len()];
-                let dz = height - elevation(level) - DEVICE_HEIGHT;
-                let d = self.centre(cell).distance(receiver.point).hypot(dz).max(NEAREST);
-                let floors = place(level).abs_diff(place(receiver.level)) as f64;
-                (-10.0 * exponent * d.log10() - FLOOR_LOSS * floors) as f32
-            })
-            .collect()
+    /// The cell that holds a point of a level; the nearest one where it lies beyond the grid. None on a level that is not
+    /// there.
+    pub fn cell_at(&self, point: Point, level: LevelOrdinal) -> Option<usize> {
+        let level = self.levels.iter().position(|known| *known == level)?;
+        let along = |from: f64, cells: usize| ((from / self.cell).max(0.0) as usize).min(cells.saturating_sub(1));
+        let (column, row) = (along(point.x - self.origin.x, self.columns), along(point.y - self.origin.y, self.rows));
+        Some(level * self.level_len() + row * self.columns + column)
+    }
+}
+
+/// What lies between a device and a receiver, as far as the log-distance law is concerned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Link {
+    /// log10 of the distance in metres, in three dimensions.
+    pub(crate) log_distance: f64,
+    /// What the floors between swallow, in dB.
+    pub(crate) floor_loss: f64,
+}
+
+/// A receiver's ends of its links.
+#[derive(Debug, Clone)]
+pub(crate) struct Links<'a> {
+    levels: &'a [Level],
+    point: Point,
+    height: f64,
+    place: usize,
+}
+
+impl<'a> Links<'a> {
+    /// The links of a receiver at that point, so high above the floor of its level.
+    pub(crate) fn new(levels: &'a [Level], point: Point, z: f64, level: LevelOrdinal) -> Self {
+        let links = Self { levels, point, height: 0.0, place: 0 };
+        let (place, elevation) = links.floor(level);
+        Self { height: elevation + z, place, ..links }
+    }
+
+    /// The link from a device that is carried over that point.
+    pub(crate) fn from(&self, point: Point, level: LevelOrdinal) -> Link {
+        let (place, elevation) = self.floor(level);
+        let rise = self.height - elevation - DEVICE_HEIGHT;
+        let distance = point.distance(self.point).hypot(rise).max(NEAREST);
+        Link { log_distance: distance.log10(), floor_loss: FLOOR_LOSS * place.abs_diff(self.place) as f64 }
+    }
+
+    fn floor(&self, level: LevelOrdinal) -> (usize, f64) {
+        let found = self.levels.iter().enumerate().find(|(_, known)| known.ordinal == level);
+        found.map_or((0, 0.0), |(at, known)| (at, known.elevation))
     }
 }

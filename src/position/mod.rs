@@ -6,6 +6,8 @@
 mod fading;
 mod filter;
 mod grid;
+mod linear;
+mod map;
 
 use std::time::Duration;
 

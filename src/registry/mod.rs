@@ -4,6 +4,7 @@
 //! A [`Registry`] is built whole and never changed; an edit builds the next one. Its parts are addressed by dense
 //! indices ([`ZoneIndex`] and so on), so that the stages behind it need no hashing.
 
+mod calibration;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod identity;
@@ -14,6 +15,7 @@ mod site;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use calibration::{BeaconCalibration, Calibration, MOST_MOVED, ReceiverCalibration, Recording, SurveyPoint};
 pub use identity::{Identity, IdentityError};
 pub use shape::{bounds, edges, ring_holds, shape_bounds, shape_holds};
 pub use site::{
@@ -109,6 +111,7 @@ pub struct Registry {
     device_index: HashMap<DeviceId, DeviceIndex>,
     identity_index: HashMap<Identity, BeaconIndex>,
     device_of_beacon: Vec<Option<DeviceIndex>>,
+    calibration: Option<Calibration>,
 }
 
 impl Registry {
@@ -172,7 +175,20 @@ impl Registry {
             device_index,
             identity_index,
             device_of_beacon,
+            calibration: None,
         })
+    }
+
+    /// The same with what a survey has taught.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: Option<Calibration>) -> Self {
+        self.calibration = calibration;
+        self
+    }
+
+    /// What a survey has taught, where there was one.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
     }
 
     /// The site.

@@ -1,0 +1,286 @@
+//! What each receiver is expected to hear from each cell, and how sure that is.
+//!
+//! *Without a survey* of the receiver it is the log-distance law, known to [`LAW_SD`].
+//!
+//! *With one* it is the law that was fitted to the receiver's survey points, and on top of it a Gaussian process over what
+//! the points deviate from that law (shelves, walls and people shade the same place in the same way): near a survey point the
+//! map is what was heard there, and farther away it goes back to the law and is less sure of itself. Each level has a process
+//! of its own, since a ceiling changes what shades what. The recipe is Gaussian-process regression with an exponential
+//! kernel (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, algorithm 2.1), the kernel that the
+//! measurements of shadowing suggest (Gudmundson, *Electronics Letters* 27(23), 1991).
+
+use crate::model::{LevelOrdinal, Point};
+use crate::registry::{Calibration, Level, Receiver, ReceiverCalibration, SurveyPoint};
+
+use super::fading::Fading;
+use super::grid::{Grid, Links};
+use super::linear::Cholesky;
+
+/// Uncertainty of the log-distance law where nothing was surveyed, in dB.
+const LAW_SD: f64 = 4.0;
+/// Variance of the shadowing, in dB².
+const SHADOWING: f64 = 25.0;
+/// Distance over which shadowing loses 1 - 1/e of its likeness, in metres.
+const SHADOWING_DISTANCE: f64 = 6.0;
+/// How far the mean of a survey point may be from what the same place gives later, standard deviation in dB.
+const NUGGET: f64 = 2.5;
+/// What is uncertain however near a survey point is (who holds the device, and how), variance in dB².
+const ALWAYS: f64 = 1.0;
+
+/// Least and greatest uncertainty that there is a table for, and the step between tables, in dB.
+const TABLES: (f64, f64, f64) = (1.5, 10.0, 0.25);
+
+/// Cells that are predicted together.
+const TOGETHER: usize = 16;
+
+/// The tables of log densities, one for each step of uncertainty.
+#[derive(Debug)]
+pub(super) struct Fadings(Vec<Fading>);
+
+impl Fadings {
+    pub(super) fn new() -> Self {
+        let (least, most, step) = TABLES;
+        let count = ((most - least) / step).round() as usize + 1;
+        Self((0..count).map(|at| Fading::new(least + at as f64 * step)).collect())
+    }
+
+    /// The table of that number, as [`ReceiverMap::fading`] gives it.
+    #[inline]
+    pub(super) fn get(&self, table: u8) -> &Fading {
+        &self.0[usize::from(table)]
+    }
+
+    /// The number of the table for an uncertainty in dB.
+    fn table(sd: f64) -> u8 {
+        let (least, most, step) = TABLES;
+        ((sd.clamp(least, most) - least) / step).round() as u8
+    }
+}
+
+/// The map of one receiver.
+#[derive(Debug)]
+pub(super) struct ReceiverMap {
+    /// The expected level of each cell, in dB relative to the power at 1 m.
+    pub(super) expected: Vec<f32>,
+    /// The number of the table for the uncertainty of each cell.
+    pub(super) fading: Vec<u8>,
+    /// What to subtract from the receiver's readings, in dB.
+    pub(super) rssi_offset: f64,
+    /// Whether it was surveyed.
+    pub(super) is_surveyed: bool,
+}
+
+impl ReceiverMap {
+    /// The map of a receiver, from its survey where there is one.
+    pub(super) fn new(
+        grid: &Grid,
+        receiver: &Receiver,
+        levels: &[Level],
+        exponent: f64,
+        calibration: Option<&Calibration>,
+    ) -> Self {
+        match calibration.and_then(|whole| Some((whole, whole.of(receiver)?))) {
+            Some((whole, of)) => Self::surveyed(grid, levels, of, whole.measured_power.get()),
+            None => {
+                let exponent = calibration.map_or(exponent, |whole| whole.path_loss_exponent);
+                Self::by_law(grid, receiver, levels, exponent)
+            }
+        }
+    }
+
+    fn by_law(grid: &Grid, receiver: &Receiver, levels: &[Level], exponent: f64) -> Self {
+        let links = Links::new(levels, receiver.point, receiver.z, receiver.level);
+        let expected = (0..grid.len())
+            .map(|cell| {
+                let link = links.from(grid.centre(cell), grid.levels[cell / grid.level_len()]);
+                (-10.0 * exponent * link.log_distance - link.floor_loss) as f32
+            })
+            .collect();
+        Self {
+            expected,
+            fading: vec![Fadings::table(LAW_SD); grid.len()],
+            rssi_offset: receiver.rssi_offset,
+            is_surveyed: false,
+        }
+    }
+
+    fn surveyed(grid: &Grid, levels: &[Level], of: &ReceiverCalibration, power: f64) -> Self {
+        let mut map = Self {
+            expected: Vec::with_capacity(grid.len()),
+            fading: Vec::with_capacity(grid.len()),
+            // The readings of the survey had it too.
+            rssi_offset: 0.0,
+            is_surveyed: true,
+        };
+        let survey = Survey::new(levels, of);
+        for (at, level) in grid.levels.iter().enumerate() {
+            let cells: Vec<Point> =
+                (at * grid.level_len()..(at + 1) * grid.level_len()).map(|cell| grid.centre(cell)).collect();
+            for (expected, sd) in survey.at(&cells, *level) {
+                map.expected.push((expected - power) as f32);
+                map.fading.push(Fadings::table(sd));
+            }
+        }
+        map
+    }
+}
+
+/// What the survey of one receiver says of any place.
+#[derive(Debug)]
+pub(super) struct Survey<'a> {
+    links: Links<'a>,
+    power: f64,
+    exponent: f64,
+    shades: Vec<Shade>,
+}
+
+/// The Gaussian process of one level.
+#[derive(Debug)]
+struct Shade {
+    level: LevelOrdinal,
+    points: Vec<Point>,
+    factor: Cholesky,
+    /// K⁻¹ times what the points deviate from the law.
+    weights: Vec<f64>,
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn new(levels: &'a [Level], of: &ReceiverCalibration) -> Self {
+        let links = Links::new(levels, of.point, of.z, of.level);
+        let mut survey = Self { links, power: of.power, exponent: of.exponent, shades: Vec::new() };
+        let mut here: Vec<LevelOrdinal> = of.points.iter().map(|point| point.level).collect();
+        here.sort_unstable();
+        here.dedup();
+        for level in here {
+            let points: Vec<&SurveyPoint> = of.points.iter().filter(|point| point.level == level).collect();
+            survey.shades.extend(survey.shade(level, &points));
+        }
+        survey
+    }
+
+    fn shade(&self, level: LevelOrdinal, survey: &[&SurveyPoint]) -> Option<Shade> {
+        let points: Vec<Point> = survey.iter().map(|at| at.point).collect();
+        let mut weights: Vec<f64> = survey.iter().map(|at| at.rssi - self.law(at.point, level)).collect();
+        let rows = points.iter().enumerate().map(|(at, point)| {
+            let mut row: Vec<f64> = points[..=at].iter().map(|other| likeness(*point, *other)).collect();
+            row[at] += NUGGET * NUGGET;
+            row
+        });
+        // The nugget keeps it positive definite, however close the points are.
+        let factor = Cholesky::new(rows.collect())?;
+        factor.solve(&mut weights);
+        Some(Shade { level, points, factor, weights })
+    }
+
+    fn law(&self, point: Point, level: LevelOrdinal) -> f64 {
+        let link = self.links.from(point, level);
+        self.power - 10.0 * self.exponent * link.log_distance - link.floor_loss
+    }
+
+    /// The level to be expected at places of one level, in dBm, and its uncertainty in dB.
+    pub(super) fn at(&self, places: &[Point], level: LevelOrdinal) -> Vec<(f64, f64)> {
+        let Some(shade) = self.shades.iter().find(|shade| shade.level == level) else {
+            return places.iter().map(|place| (self.law(*place, level), (SHADOWING + ALWAYS).sqrt())).collect();
+        };
+        let mut found = Vec::with_capacity(places.len());
+        for block in places.chunks(TOGETHER) {
+            let mut rows: Vec<[f64; TOGETHER]> = shade
+                .points
+                .iter()
+                .map(|point| std::array::from_fn(|at| likeness(*point, block[at.min(block.len() - 1)])))
+                .collect();
+            let mut mean = [0.0; TOGETHER];
+            for (row, weight) in rows.iter().zip(&shade.weights) {
+                mean.iter_mut().zip(row).for_each(|(mean, likeness)| *mean += weight * likeness);
+            }
+            shade.factor.forward_many(&mut rows);
+            let mut known = [0.0; TOGETHER];
+            for row in &rows {
+                known.iter_mut().zip(row).for_each(|(known, part)| *known += part * part);
+            }
+            found.extend(block.iter().zip(mean).zip(known).map(|((place, mean), known)| {
+                let variance = (SHADOWING - known).max(0.0) + ALWAYS;
+                (self.law(*place, level) + mean, variance.sqrt())
+            }));
+        }
+        found
+    }
+}
+
+/// Covariance of the shadowing at two places, in dB².
+fn likeness(a: Point, b: Point) -> f64 {
+    SHADOWING * (-a.distance(b) / SHADOWING_DISTANCE).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ReceiverId;
+    use crate::registry::fixture;
+
+    fn of(points: Vec<SurveyPoint>) -> ReceiverCalibration {
+        ReceiverCalibration {
+            id: ReceiverId::new("r1").unwrap(),
+            point: Point { x: 5.0, y: 5.0 },
+            z: 1.0,
+            level: LevelOrdinal(0),
+            power: -60.0,
+            exponent: 2.0,
+            rssi_offset: 0.0,
+            sd: 5.0,
+            points,
+        }
+    }
+
+    fn point(x: f64, rssi: f64) -> SurveyPoint {
+        SurveyPoint { point: Point { x, y: 5.0 }, level: LevelOrdinal(0), rssi, count: 100 }
+    }
+
+    #[test]
+    fn near_a_survey_point_the_map_is_what_was_heard_and_far_away_the_law() {
+        let site = fixture::site();
+        // The law gives -80 dBm at 10 m; there it was 8 dB less.
+        let survey = of(vec![point(15.0, -88.0)]);
+        let survey = Survey::new(&site.levels, &survey);
+        let found = survey.at(&[Point { x: 15.0, y: 5.0 }, Point { x: 105.0, y: 5.0 }], LevelOrdinal(0));
+        let share = SHADOWING / (SHADOWING + NUGGET * NUGGET);
+        assert!((found[0].0 - (-80.0 - 8.0 * share)).abs() < 1e-9, "{found:?}");
+        assert!((found[0].1 - (SHADOWING * (1.0 - share) + ALWAYS).sqrt()).abs() < 1e-9, "{found:?}");
+        assert!((found[1].0 + 100.0).abs() < 1e-3, "{found:?}");
+        assert!((found[1].1 - (SHADOWING + ALWAYS).sqrt()).abs() < 1e-3, "{found:?}");
+    }
+
+    #[test]
+    fn a_level_without_survey_points_has_the_law_with_the_floors_between() {
+        let mut site = fixture::site();
+        site.levels.push(Level { ordinal: LevelOrdinal(1), elevation: 9.0, ..site.levels[0].clone() });
+        let survey = of(vec![point(15.0, -88.0)]);
+        let survey = Survey::new(&site.levels, &survey);
+        let [(level, sd)] = survey.at(&[Point { x: 5.0, y: 5.0 }], LevelOrdinal(1))[..] else { panic!() };
+        // 9 m up to the device's own height over the floor above, and one floor.
+        assert!((level - (-60.0 - 20.0 * 9.0_f64.log10() - 10.0)).abs() < 1e-9, "{level}");
+        assert!((sd - 26.0_f64.sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn many_places_at_once_are_as_one_by_one() {
+        let site = fixture::site();
+        let points = (0..40).map(|at| point(f64::from(at), -60.0 - f64::from(at * 7 % 23))).collect();
+        let survey = of(points);
+        let survey = Survey::new(&site.levels, &survey);
+        let places: Vec<Point> = (0..37).map(|at| Point { x: f64::from(at) * 0.9, y: 3.0 }).collect();
+        let together = survey.at(&places, LevelOrdinal(0));
+        for (place, (level, sd)) in places.iter().zip(together) {
+            let alone = survey.at(&[*place], LevelOrdinal(0))[0];
+            assert!((alone.0 - level).abs() < 1e-9 && (alone.1 - sd).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn each_uncertainty_has_the_nearest_table() {
+        let fadings = Fadings::new();
+        assert_eq!((Fadings::table(0.1), Fadings::table(1.6), Fadings::table(1.7)), (0, 0, 1));
+        assert_eq!(usize::from(Fadings::table(99.0)), fadings.0.len() - 1);
+        assert_eq!(fadings.get(Fadings::table(4.0)).log_density(0.0), Fading::new(4.0).log_density(0.0));
+    }
+}

@@ -37,12 +37,12 @@ impl Row<'_> {
 
     /// A fault of this row.
     pub(super) fn fault(&self, record: &str, message: impl Into<String>) -> Entry<'_> {
-        self.report.error(message).at(self.line).of(record)
+        of(self.report.error(message).at(self.line), record)
     }
 
     /// A warning about this row.
     pub(super) fn warning(&self, record: &str, message: impl Into<String>) -> Entry<'_> {
-        self.report.warning(message).at(self.line).of(record)
+        of(self.report.warning(message).at(self.line), record)
     }
 
     /// A finite number; none where the field is empty, or reported.
@@ -60,6 +60,11 @@ impl Row<'_> {
             }
         }
     }
+}
+
+/// A row that is no record of its own has no name.
+fn of<'e>(entry: Entry<'e>, record: &str) -> Entry<'e> {
+    if record.is_empty() { entry } else { entry.of(record) }
 }
 
 /// The fault is already in the report.

@@ -1,15 +1,17 @@
-//! The site directory: `site.toml`, `zones.geojson`, `beacons.csv`, `devices.csv`.
+//! The site directory: `site.toml`, `zones.geojson`, `beacons.csv`, `devices.csv`, and `calibration.json` where there is one.
 //!
 //! Each file is read to its end whatever is wrong with it, every fault with its line; what one file says about another
 //! is checked with what could be read. A record that failed still lends its id to those that name it, so that one
 //! slip is one fault.
 
 mod beacons;
+mod calibration;
 mod csv;
 mod devices;
 pub(super) mod geometry;
 mod json;
 mod labels;
+mod points;
 mod presence;
 mod shape;
 mod site_file;
@@ -18,16 +20,22 @@ mod zones;
 use std::io;
 use std::path::Path;
 
+pub use calibration::calibration_text;
+pub use points::{WalkPoint, load_points};
+
 use super::diagnostic::{Diagnostic, Faults, FileReport, Severity, conclude};
 use crate::model::ReceiverId;
 use crate::registry::Registry;
 
 /// The files, in the order in which their faults are reported.
 pub(super) const FILES: [&str; 6] =
-    ["site.toml", "zones.geojson", "beacons.csv", "devices.csv", NOT_YET[0], NOT_YET[1]];
+    ["site.toml", "zones.geojson", "beacons.csv", "devices.csv", NOT_YET[0], CALIBRATION];
 
 /// Files that a later version reads; ignored, with a warning.
-const NOT_YET: [&str; 2] = ["triggers.toml", "calibration.json"];
+const NOT_YET: [&str; 1] = ["triggers.toml"];
+
+/// What `calibrate` has learned, in a site directory; it need not be there.
+pub const CALIBRATION: &str = "calibration.json";
 
 const SITE: &str = "site.toml";
 const ZONES: &str = "zones.geojson";
@@ -111,9 +119,14 @@ fn load_from(dir: &Path, report: impl Fn(&str) -> FileReport) -> Loaded {
     let devices = devices::load(&devices_report);
     let beacons_report = report(BEACONS);
     let beacons = beacons::load(&beacons_report, &site.plan, &devices.ids);
+    let calibration_report = dir.join(CALIBRATION).exists().then(|| report(CALIBRATION));
+    let calibration = calibration_report.as_ref().and_then(|report| {
+        let known = calibration::Known { site: &site, beacons: (!beacons_report.has_errors()).then_some(&beacons) };
+        calibration::load(report, &known)
+    });
 
     let mut diagnostics = Vec::new();
-    for report in [site_report, zones_report, beacons_report, devices_report] {
+    for report in [site_report, zones_report, beacons_report, devices_report].into_iter().chain(calibration_report) {
         diagnostics.extend(report.finish());
     }
     for name in NOT_YET {
@@ -125,6 +138,7 @@ fn load_from(dir: &Path, report: impl Fn(&str) -> FileReport) -> Loaded {
     let is_sound = diagnostics.iter().all(|d| d.severity == Severity::Warning);
     let registry = site.site.filter(|_| is_sound).and_then(|itself| {
         Registry::new(itself, site.receivers, zones, beacons, devices.devices)
+            .map(|registry| registry.with_calibration(calibration))
             // The readers check all of this with lines; what still comes through is not to be lost.
             .map_err(|errors| diagnostics.extend(errors.iter().map(|e| Diagnostic::error(dir, e.to_string()))))
             .ok()

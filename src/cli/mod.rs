@@ -13,6 +13,7 @@ macro_rules! tell {
     }};
 }
 
+mod calibrate;
 mod check;
 mod decode;
 pub mod demo;
@@ -40,6 +41,7 @@ enum Command {
     Check(check::Args),
     Decode(decode::Args),
     Replay(replay::Args),
+    Calibrate(calibrate::Args),
     Simulate(simulate::Args),
     Events(events::Args),
     Outbox(outbox::Args),
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Decode(args) => decode::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Events(args) => events::run(args),
         Command::Outbox(args) => outbox::run(args),

@@ -18,4 +18,7 @@ pub use check::{Checked, check};
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig};
 pub use gateway_file::load_gateway;
-pub use site::{BundledSite, CALIBRATION, WalkPoint, calibration_text, load_bundled_site, load_points, load_site};
+pub use site::{
+    BundledSite, CALIBRATION, WalkPoint, calibration_text, load_bundled_site, load_points, load_site,
+    load_site_uncalibrated,
+};

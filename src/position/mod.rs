@@ -8,6 +8,7 @@ mod filter;
 mod grid;
 mod linear;
 mod map;
+pub mod survey;
 
 use std::time::Duration;
 

@@ -72,12 +72,25 @@ pub(super) fn missing(dir: &Path) -> Option<String> {
     }
 }
 
+/// As [`load_site`], as if there was no `calibration.json`: one that is faulty must not stand in the way of a better one.
+///
+/// # Errors
+/// As [`load_site`].
+pub fn load_site_uncalibrated(dir: &Path) -> Result<(Registry, Vec<Diagnostic>), Faults> {
+    let loaded = load_with(dir, false);
+    conclude(loaded.registry, loaded.diagnostics)
+}
+
 pub(super) fn load(dir: &Path) -> Loaded {
+    load_with(dir, dir.join(CALIBRATION).exists())
+}
+
+fn load_with(dir: &Path, calibration: bool) -> Loaded {
     if let Some(reason) = missing(dir) {
         let fault = Diagnostic::error(dir, reason).help("name the directory that holds site.toml");
         return Loaded { registry: None, receivers: None, diagnostics: vec![fault] };
     }
-    load_from(dir, |name| FileReport::new(dir.join(name)))
+    load_from(dir, calibration, |name| FileReport::new(dir.join(name)))
 }
 
 /// The files of a site directory that is part of the program.
@@ -98,7 +111,7 @@ pub struct BundledSite {
 /// # Errors
 /// As [`load_site`].
 pub fn load_bundled_site(files: &BundledSite) -> Result<(Registry, Vec<Diagnostic>), Faults> {
-    let loaded = load_from(Path::new("bundled site"), |name| {
+    let loaded = load_from(Path::new("bundled site"), false, |name| {
         let text = match name {
             SITE => files.site,
             ZONES => files.zones,
@@ -110,7 +123,7 @@ pub fn load_bundled_site(files: &BundledSite) -> Result<(Registry, Vec<Diagnosti
     conclude(loaded.registry, loaded.diagnostics)
 }
 
-fn load_from(dir: &Path, report: impl Fn(&str) -> FileReport) -> Loaded {
+fn load_from(dir: &Path, calibration: bool, report: impl Fn(&str) -> FileReport) -> Loaded {
     let site_report = report(SITE);
     let site = site_file::load(&site_report);
     let zones_report = report(ZONES);
@@ -119,7 +132,7 @@ fn load_from(dir: &Path, report: impl Fn(&str) -> FileReport) -> Loaded {
     let devices = devices::load(&devices_report);
     let beacons_report = report(BEACONS);
     let beacons = beacons::load(&beacons_report, &site.plan, &devices.ids);
-    let calibration_report = dir.join(CALIBRATION).exists().then(|| report(CALIBRATION));
+    let calibration_report = calibration.then(|| report(CALIBRATION));
     let calibration = calibration_report.as_ref().and_then(|report| {
         let known = calibration::Known { site: &site, beacons: (!beacons_report.has_errors()).then_some(&beacons) };
         calibration::load(report, &known)

@@ -152,7 +152,7 @@ impl Engine {
     pub fn new(registry: Arc<Registry>, epoch: &str) -> Self {
         let tree = ZoneTree::new(&registry);
         let model = Model::new(&registry);
-        let shares = CellShares::new(&tree, model.grid(), registry.zones().len());
+        let shares = CellShares::new(&tree, model.grid(), &registry.site().margins, registry.zones().len());
         Self {
             tree,
             shares,
@@ -365,7 +365,8 @@ impl Engine {
         let position = filter.update(&self.model, &tracker.batch);
         tracker.batch.clear();
         if let Some(position) = position {
-            let membership = self.shares.membership(filter.belief());
+            let kind = self.registry.devices()[device.get()].kind;
+            let membership = self.shares.membership(kind, filter.belief());
             self.moved(device, position, &membership);
         }
     }
@@ -400,7 +401,8 @@ impl Engine {
         }
         tracker.last_report = Some(report.time);
         self.counters.reports += 1;
-        let membership = gaussian_membership(&self.tree, level, point, report.accuracy);
+        let kind_margin = self.registry.site().margins.of(self.registry.devices()[device.get()].kind);
+        let membership = gaussian_membership(&self.tree, level, point, report.accuracy, kind_margin);
         let position = Position { point, level, accuracy: report.accuracy, time };
         self.outputs.push_back(Output::Position(Arc::clone(&self.registry.devices()[device.get()]), position));
         self.presence.reported(device, position, &membership, self.now);

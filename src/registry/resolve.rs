@@ -36,7 +36,7 @@ mod tests {
     use super::*;
     use crate::advert::{Address, AdvertisingData, full_uuid};
     use crate::model::{BeaconId, Frame as SiteFrame, LatLon, LevelOrdinal, ReceiverId, Rssi, SiteId, Timestamp};
-    use crate::registry::{Beacon, Level, RadioDefaults, Site};
+    use crate::registry::{Beacon, KindMargins, Level, RadioDefaults, Site};
 
     const IBEACON: &str = "ibeacon:41424344-4546-4748-4940-414243444546/1/2";
     const UID: &str = "eddystone-uid:12345678901234678901/000000000001";
@@ -51,6 +51,7 @@ mod tests {
             frame: SiteFrame::new(LatLon { latitude: 48.0, longitude: 2.0 }, 0.0).unwrap(),
             levels: vec![Level { ordinal: LevelOrdinal(0), name: "0".to_owned(), elevation: 0.0, outline: None }],
             radio: RadioDefaults::default(),
+            margins: KindMargins::default(),
         };
         let beacons = [IBEACON, UID, ALTBEACON, MAC].iter().enumerate().map(|(at, identity)| Beacon {
             id: BeaconId::new(&format!("b{at}")).unwrap(),

@@ -14,12 +14,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::advert::Advertisement;
+use crate::advert::{Advertisement, DeviceSighting};
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
-use crate::position::{BATCH, Filter, Model, PositionReport, PowerPrior, Sample};
+use crate::position::{AnchorIndex, BATCH, Filter, Model, PositionReport, PowerPrior, Sample};
 use crate::presence::{DeviceMemory, Event, Machine, Memory, Reason};
-use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
+use crate::registry::{BeaconIndex, Device, DeviceIndex, Registry, ZoneIndex};
 
 /// Inputs that claim to be so far ahead of the engine's time are refused.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
@@ -44,6 +44,8 @@ pub enum ReceiverState {
 pub enum Input {
     /// A radio heard something.
     Advertisement(Advertisement),
+    /// A device heard a beacon.
+    Heard(DeviceSighting),
     /// A device says where it is.
     PositionReport(PositionReport),
     /// A receiver went up or down.
@@ -94,6 +96,10 @@ pub struct Counters {
     pub sightings_by_receiver: Vec<u64>,
     /// Advertisements of registered fixed beacons.
     pub fixed_beacons: u64,
+    /// What devices heard of fixed beacons, taken in.
+    pub device_sightings: u64,
+    /// What devices heard of registered beacons that have no fixed place.
+    pub unplaced_beacons: u64,
     /// Position reports taken in.
     pub reports: u64,
     /// Advertisements of what is not registered.
@@ -102,7 +108,7 @@ pub struct Counters {
     pub without_consent: u64,
     /// Advertisements from receivers that are not registered.
     pub unknown_receivers: u64,
-    /// Position reports of devices that are not registered.
+    /// Position reports and sightings of devices that are not registered.
     pub unknown_devices: u64,
     /// Inputs refused because their time is too far ahead.
     pub ahead: u64,
@@ -270,6 +276,7 @@ impl Engine {
         self.advance(now);
         match input {
             Input::Advertisement(heard) => self.advertisement(&heard),
+            Input::Heard(heard) => self.heard(&heard),
             Input::PositionReport(report) => self.report(&report),
             Input::Receiver(receiver, state) => {
                 if let Some(receiver) = self.registry.receiver(&receiver) {
@@ -337,17 +344,52 @@ impl Engine {
         self.counters.sightings_by_receiver[receiver.get()] += 1;
         self.presence.seen(device, Some(receiver), heard.time, self.now);
         self.publish();
-        self.sample(device, beacon, receiver, heard);
+        let sample = Sample { time: heard.time, anchor: AnchorIndex::from(receiver), rssi: heard.rssi.get() };
+        self.sample(device, Some(beacon), sample);
     }
 
-    fn sample(&mut self, device: DeviceIndex, beacon: BeaconIndex, receiver: ReceiverIndex, heard: &Advertisement) {
-        let power = self.registry.beacons()[beacon.get()].measured_power;
-        let prior =
-            PowerPrior { dbm: power.unwrap_or(self.registry.site().radio.measured_power).get(), own: power.is_some() };
+    fn heard(&mut self, heard: &DeviceSighting) {
+        let Some(device) = self.registry.device(&heard.device) else {
+            self.counters.unknown_devices += 1;
+            return;
+        };
+        if self.refuses(heard.time) {
+            return;
+        }
+        if !self.registry.devices()[device.get()].may_be_tracked() {
+            self.counters.without_consent += 1;
+            return;
+        }
+        let Some(beacon) = self.registry.sender(&heard.data, heard.address) else {
+            self.counters.strangers += 1;
+            return;
+        };
+        let Some(anchor) = self.model.anchor_of(beacon) else {
+            self.counters.unplaced_beacons += 1;
+            return;
+        };
+        self.counters.device_sightings += 1;
+        // By no receiver: no radio's outage can hide it.
+        self.presence.seen(device, None, heard.time, self.now);
+        self.publish();
+        self.sample(device, None, Sample { time: heard.time, anchor, rssi: heard.rssi.get() });
+    }
+
+    /// Adds to the device's batch what was heard of `beacon`, which it carries, or by itself (none).
+    fn sample(&mut self, device: DeviceIndex, beacon: Option<BeaconIndex>, sample: Sample) {
         let tracker = self.trackers[device.get()].get_or_insert_with(Tracker::new);
-        tracker.filter.get_or_insert_with(|| Filter::new(&self.model, prior));
+        if tracker.filter.is_none() {
+            let id = &self.registry.devices()[device.get()].id;
+            let beacon = match beacon {
+                Some(beacon) => self.registry.beacons().get(beacon.get()),
+                None => self.registry.beacons().iter().find(|beacon| beacon.device.as_ref() == Some(id)),
+            };
+            let power = beacon.and_then(|beacon| beacon.measured_power);
+            let dbm = power.unwrap_or(self.registry.site().radio.measured_power).get();
+            tracker.filter = Some(Filter::new(&self.model, PowerPrior { dbm, own: power.is_some() }));
+        }
         if tracker.batch.len() < LARGEST_BATCH {
-            tracker.batch.push(Sample { time: heard.time, receiver, rssi: heard.rssi.get() });
+            tracker.batch.push(sample);
         }
         if tracker.batch_ends.is_none() {
             let ends = self.now + BATCH;
@@ -362,6 +404,7 @@ impl Engine {
             self.batches.remove(&(ends, device));
         }
         let Some(filter) = tracker.filter.as_mut() else { return };
+        self.model.prepare(&tracker.batch);
         let position = filter.update(&self.model, &tracker.batch);
         tracker.batch.clear();
         if let Some(position) = position {

@@ -11,8 +11,9 @@
 use std::time::Duration;
 
 use crate::model::{LevelOrdinal, Point, Position, Timestamp};
-use crate::registry::{ReceiverIndex, Registry};
+use crate::registry::{BeaconIndex, Registry};
 
+use super::anchors::{AnchorIndex, Anchors, Direction, mean_under};
 use super::fading::Fading;
 use super::grid::Grid;
 
@@ -38,6 +39,8 @@ const DEFAULT_POWER_WEIGHT: f64 = 0.25;
 const OWN_POWER_WEIGHT: f64 = 4.0;
 /// Running means forget with this many samples.
 const LONGEST_MEAN: f64 = 400.0;
+/// Of the fixed beacons that a device hears, so many are remembered.
+const MOST_FIXED: usize = 64;
 /// Another level is taken for the device's from this share of the belief on.
 const LEVEL_SWITCH: f64 = 0.6;
 
@@ -46,44 +49,38 @@ const LEVEL_SWITCH: f64 = 0.6;
 pub struct Model {
     grid: Grid,
     fading: Fading,
-    receivers: Vec<ReceiverMap>,
+    anchors: Anchors,
+    /// The power at 1 m of what says nothing else, in dBm.
+    usual_power: f64,
     /// The belief of one who knows nothing: the same for every open cell.
     uniform: Vec<f32>,
-}
-
-#[derive(Debug)]
-struct ReceiverMap {
-    /// The expected level of each cell, in dB relative to the power at 1 m.
-    expected: Vec<f32>,
-    /// Its mean over the open cells.
-    expected_mean: f64,
-    /// What the receiver reads too high, in dB.
-    rssi_offset: f64,
 }
 
 impl Model {
     /// The model of a site.
     pub fn new(registry: &Registry) -> Self {
         let grid = Grid::new(registry);
-        let site = registry.site();
         let open_cells = grid.open.iter().filter(|open| **open).count().max(1) as f64;
         let uniform: Vec<f32> =
             grid.open.iter().map(|open| if *open { (1.0 / open_cells) as f32 } else { 0.0 }).collect();
-        let receivers = registry
-            .receivers()
-            .iter()
-            .map(|receiver| {
-                let expected = grid.expected_levels(receiver, &site.levels, site.radio.path_loss_exponent);
-                let expected_mean = mean_under(&uniform, &expected);
-                ReceiverMap { expected, expected_mean, rssi_offset: receiver.rssi_offset }
-            })
-            .collect();
-        Self { grid, fading: Fading::new(MAP_SD), receivers, uniform }
+        let anchors = Anchors::new(registry, &grid, &uniform);
+        let usual_power = registry.site().radio.measured_power.get();
+        Self { grid, fading: Fading::new(MAP_SD), anchors, usual_power, uniform }
     }
 
     /// The cells.
     pub fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// The anchor that a fixed beacon is; none where it has no place.
+    pub fn anchor_of(&self, beacon: BeaconIndex) -> Option<AnchorIndex> {
+        self.anchors.of_beacon(beacon)
+    }
+
+    /// To be called before a batch is handed to a filter.
+    pub fn prepare(&mut self, batch: &[Sample]) {
+        self.anchors.prepare(&self.grid, &self.uniform, batch);
     }
 }
 
@@ -92,8 +89,8 @@ impl Model {
 pub struct Sample {
     /// When.
     pub time: Timestamp,
-    /// Which receiver.
-    pub receiver: ReceiverIndex,
+    /// Which receiver heard the device, or which fixed beacon the device heard.
+    pub anchor: AnchorIndex,
     /// How strong, in dBm.
     pub rssi: f64,
 }
@@ -107,10 +104,10 @@ pub struct PowerPrior {
     pub own: bool,
 }
 
-/// What one receiver has heard of the device.
+/// What passed between one anchor and the device.
 #[derive(Debug, Clone)]
 struct Heard {
-    receiver: ReceiverIndex,
+    anchor: AnchorIndex,
     last: Timestamp,
     /// Running mean of the RSSI in dBm, over `samples`.
     mean: f64,
@@ -143,26 +140,32 @@ impl Filter {
 
     /// Takes in a batch of sightings that belong together (a fraction of a second), and says where the device is.
     ///
-    /// Sightings of receivers that the model does not know are passed over. Cost: cells times (receivers of the batch,
+    /// Sightings of anchors that the model does not know, or that were not prepared ([`Model::prepare`]), are passed over. Cost: cells times (receivers of the batch,
     /// and the width of the blur).
     pub fn update(&mut self, model: &Model, batch: &[Sample]) -> Option<Position> {
         let time = batch.iter().map(|s| s.time).max()?;
         self.predict(model, time);
         let mut log_likelihood = vec![0.0_f32; self.belief.len()];
         let weights: Vec<f64> = batch.iter().map(|sample| self.listen(model, sample)).collect();
-        let power = self.power_at_1m(model);
+        let sends = self.power_at_1m(model, Direction::Sends);
+        let hears = self.power_at_1m(model, Direction::Hears);
         for (sample, weight) in batch.iter().zip(weights) {
-            let Some(map) = model.receivers.get(sample.receiver.get()) else { continue };
-            let level = (sample.rssi - map.rssi_offset - power) as f32;
+            let Some(map) = model.anchors.expected(sample.anchor) else { continue };
+            let power = if model.anchors.direction(sample.anchor) == Direction::Sends { sends } else { hears };
+            let level = (sample.rssi - model.anchors.offset(sample.anchor) - power) as f32;
             let weight = weight as f32;
-            for (log, expected) in log_likelihood.iter_mut().zip(&map.expected) {
+            for (log, expected) in log_likelihood.iter_mut().zip(map) {
                 *log += weight * model.fading.log_density(level - expected);
             }
         }
         self.multiply(model, &log_likelihood);
         for heard in &mut self.heard {
-            if heard.last == time || batch.iter().any(|s| s.receiver == heard.receiver) {
-                let level = mean_under(&self.belief, &model.receivers[heard.receiver.get()].expected);
+            let direction = model.anchors.direction(heard.anchor);
+            let is_of_now = heard.last == time && direction == Direction::Sends;
+            if (is_of_now || batch.iter().any(|s| s.anchor == heard.anchor))
+                && let Some(map) = model.anchors.expected(heard.anchor)
+            {
+                let level = mean_under(&self.belief, map);
                 heard.beliefs = (heard.beliefs + 1.0).min(LONGEST_MEAN);
                 heard.believed += (level - heard.believed) / heard.beliefs;
             }
@@ -170,13 +173,16 @@ impl Filter {
         Some(self.position(model, time))
     }
 
-    /// Notes what a receiver heard; gives the weight of this sighting.
+    /// Notes what was heard; gives the weight of this sighting.
     fn listen(&mut self, model: &Model, sample: &Sample) -> f64 {
-        let Some(map) = model.receivers.get(sample.receiver.get()) else { return 0.0 };
-        let rssi = sample.rssi - map.rssi_offset;
-        let Some(heard) = self.heard.iter_mut().find(|heard| heard.receiver == sample.receiver) else {
+        if model.anchors.expected(sample.anchor).is_none() {
+            return 0.0;
+        }
+        let rssi = sample.rssi - model.anchors.offset(sample.anchor);
+        let Some(heard) = self.heard.iter_mut().find(|heard| heard.anchor == sample.anchor) else {
+            self.make_room(model);
             self.heard.push(Heard {
-                receiver: sample.receiver,
+                anchor: sample.anchor,
                 last: sample.time,
                 mean: rssi,
                 samples: 1.0,
@@ -192,11 +198,28 @@ impl Filter {
         (since / INDEPENDENT_AFTER).min(1.0)
     }
 
-    fn power_at_1m(&self, model: &Model) -> f64 {
-        let own = if self.power.own { OWN_POWER_WEIGHT } else { DEFAULT_POWER_WEIGHT };
-        let (mut sum, mut weight) = (own * self.power.dbm, own);
-        for heard in &self.heard {
-            let anywhere = model.receivers[heard.receiver.get()].expected_mean;
+    /// Forgets the fixed beacon that was heard the longest ago, where there are too many.
+    fn make_room(&mut self, model: &Model) {
+        let fixed =
+            || (0..self.heard.len()).filter(|at| model.anchors.direction(self.heard[*at].anchor) == Direction::Hears);
+        if self.heard.len() >= MOST_FIXED
+            && fixed().count() >= MOST_FIXED
+            && let Some(oldest) = fixed().min_by_key(|at| self.heard[*at].last)
+        {
+            self.heard.remove(oldest);
+        }
+    }
+
+    /// What arrives at 1 m, learned from one direction alone.
+    fn power_at_1m(&self, model: &Model, direction: Direction) -> f64 {
+        let prior = match direction {
+            Direction::Sends => self.power,
+            Direction::Hears => PowerPrior { dbm: model.usual_power, own: false },
+        };
+        let own = if prior.own { OWN_POWER_WEIGHT } else { DEFAULT_POWER_WEIGHT };
+        let (mut sum, mut weight) = (own * prior.dbm, own);
+        for heard in self.heard.iter().filter(|heard| model.anchors.direction(heard.anchor) == direction) {
+            let anywhere = model.anchors.expected_mean(heard.anchor);
             let expected = if heard.beliefs > 0.0 {
                 PRIOR_BLEND * anywhere + (1.0 - PRIOR_BLEND) * heard.believed
             } else {
@@ -278,10 +301,6 @@ impl Filter {
         let level = grid.levels.get(self.level).copied().unwrap_or(LevelOrdinal(0));
         Position { point: mean, level, accuracy, time }
     }
-}
-
-fn mean_under(belief: &[f32], levels: &[f32]) -> f64 {
-    belief.iter().zip(levels).map(|(mass, level)| f64::from(mass * level)).sum()
 }
 
 /// A symmetric kernel of that standard deviation in cells: its centre and one side.

@@ -1,7 +1,7 @@
 //! The cells over which a device's place is a probability, and what each receiver is expected to hear from each of them.
 
-use crate::model::{LevelOrdinal, Point};
-use crate::registry::{Level, Receiver, Registry, bounds, ring_holds, shape_bounds};
+use crate::model::{LevelOrdinal, Metres, Point};
+use crate::registry::{Level, Registry, bounds, ring_holds, shape_bounds};
 
 /// Side of a cell in metres, where the site is small enough.
 const CELL: f64 = 0.75;
@@ -91,19 +91,26 @@ impl Grid {
         }
     }
 
-    /// What a receiver is expected to hear from each cell, in dB relative to the power at 1 m: the log-distance law in
-    /// three dimensions, and a loss for each floor between.
-    pub(crate) fn expected_levels(&self, receiver: &Receiver, levels: &[Level], exponent: f64) -> Vec<f32> {
+    /// The level to be expected between a device in each cell and what hangs at a place, `z` above the floor of `on`, in dB
+    /// relative to the power at 1 m: the log-distance law in three dimensions, and a loss for each floor between.
+    pub(crate) fn expected_levels(
+        &self,
+        at: Point,
+        on: LevelOrdinal,
+        z: Metres,
+        levels: &[Level],
+        exponent: f64,
+    ) -> Vec<f32> {
         let elevation =
             |ordinal: LevelOrdinal| levels.iter().find(|l| l.ordinal == ordinal).map_or(0.0, |l| l.elevation);
         let place = |ordinal: LevelOrdinal| levels.iter().position(|l| l.ordinal == ordinal).unwrap_or(0);
-        let height = elevation(receiver.level) + receiver.z;
+        let height = elevation(on) + z;
         (0..self.len())
             .map(|cell| {
                 let level = self.levels[cell / self.level_len()];
                 let dz = height - elevation(level) - DEVICE_HEIGHT;
-                let d = self.centre(cell).distance(receiver.point).hypot(dz).max(NEAREST);
-                let floors = place(level).abs_diff(place(receiver.level)) as f64;
+                let d = self.centre(cell).distance(at).hypot(dz).max(NEAREST);
+                let floors = place(level).abs_diff(place(on)) as f64;
                 (-10.0 * exponent * d.log10() - FLOOR_LOSS * floors) as f32
             })
             .collect()

@@ -1,8 +1,9 @@
 //! Sightings -> position with accuracy.
 //!
-//! Each device has a [`Filter`]: a probability for each cell of the site's [`Grid`]. Sightings are batched for
+//! A sighting links a device to an anchor: a receiver that heard it, or a fixed beacon that it heard. Each device has a [`Filter`]: a probability for each cell of the site's [`Grid`]. Sightings are batched for
 //! [`BATCH`], so that one advertisement heard by several receivers is one update.
 
+mod anchors;
 mod fading;
 mod filter;
 mod grid;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Timestamp};
 
+pub use anchors::AnchorIndex;
 pub use filter::{Filter, Model, PowerPrior, Sample};
 pub use grid::Grid;
 

@@ -1,6 +1,6 @@
 //! From an advertisement to the beacon that sent it.
 
-use crate::advert::{Advertisement, Frame, frames};
+use crate::advert::{Address, Advertisement, AdvertisingData, Frame, frames};
 
 use super::{BeaconIndex, Identity, Registry};
 
@@ -24,17 +24,22 @@ impl Registry {
     ///
     /// A stranger costs one look-up for each frame and one for its address; nothing is allocated.
     pub fn resolve(&self, heard: &Advertisement) -> Option<BeaconIndex> {
-        frames(&heard.data)
+        self.sender(&heard.data, heard.address)
+    }
+
+    /// As [`Registry::resolve`], by what was sent and from which address.
+    pub fn sender(&self, data: &AdvertisingData, address: Option<Address>) -> Option<BeaconIndex> {
+        frames(data)
             .filter_map(|frame| Identity::of_frame(&frame.ok()?))
             .find_map(|identity| self.beacon_of(&identity))
-            .or_else(|| self.beacon_of(&Identity::Mac(heard.address?.bytes)))
+            .or_else(|| self.beacon_of(&Identity::Mac(address?.bytes)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advert::{Address, AdvertisingData, full_uuid};
+    use crate::advert::full_uuid;
     use crate::model::{BeaconId, Frame as SiteFrame, LatLon, LevelOrdinal, ReceiverId, Rssi, SiteId, Timestamp};
     use crate::registry::{Beacon, KindMargins, Level, RadioDefaults, Site};
 

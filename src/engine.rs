@@ -14,12 +14,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::advert::Advertisement;
+use crate::advert::{Advertisement, DeviceSighting};
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
-use crate::position::{BATCH, Filter, Model, PositionReport, Sample};
+use crate::position::{AnchorIndex, BATCH, Filter, Model, PositionReport, SILENT_INTERVAL, Sample, in_silence};
 use crate::presence::{DeviceMemory, Event, Machine, Memory, Reason};
-use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
+use crate::registry::{BeaconIndex, Device, DeviceIndex, Registry, ZoneIndex};
 
 /// Inputs that claim to be so far ahead of the engine's time are refused.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
@@ -44,6 +44,8 @@ pub enum ReceiverState {
 pub enum Input {
     /// A radio heard something.
     Advertisement(Advertisement),
+    /// A device heard a beacon.
+    Heard(DeviceSighting),
     /// A device says where it is.
     PositionReport(PositionReport),
     /// A receiver went up or down.
@@ -94,6 +96,10 @@ pub struct Counters {
     pub sightings_by_receiver: Vec<u64>,
     /// Advertisements of registered fixed beacons.
     pub fixed_beacons: u64,
+    /// What devices heard of fixed beacons, taken in.
+    pub device_sightings: u64,
+    /// What devices heard of registered beacons that have no fixed place.
+    pub unplaced_beacons: u64,
     /// Position reports taken in.
     pub reports: u64,
     /// Advertisements of what is not registered.
@@ -102,7 +108,7 @@ pub struct Counters {
     pub without_consent: u64,
     /// Advertisements from receivers that are not registered.
     pub unknown_receivers: u64,
-    /// Position reports of devices that are not registered.
+    /// Position reports and sightings of devices that are not registered.
     pub unknown_devices: u64,
     /// Inputs refused because their time is too far ahead.
     pub ahead: u64,
@@ -127,6 +133,8 @@ pub struct Engine {
     trackers: Vec<Option<Box<Tracker>>>,
     /// When the batch of each device is complete.
     batches: BTreeSet<(Timestamp, DeviceIndex)>,
+    /// When the next position of each device is due that is no longer heard.
+    silences: BTreeSet<(Timestamp, DeviceIndex)>,
     now: Timestamp,
     counters: Counters,
     outputs: VecDeque<Output>,
@@ -144,6 +152,8 @@ struct Tracker {
     filter: Option<Filter>,
     batch: Vec<Sample>,
     batch_ends: Option<Timestamp>,
+    /// The last position that follows from sightings, and when it is due again in silence.
+    located: Option<(Position, Timestamp)>,
     last_report: Option<Timestamp>,
 }
 
@@ -152,7 +162,7 @@ impl Engine {
     pub fn new(registry: Arc<Registry>, epoch: &str) -> Self {
         let tree = ZoneTree::new(&registry);
         let model = Model::new(&registry);
-        let shares = CellShares::new(&tree, model.grid(), registry.zones().len());
+        let shares = CellShares::new(&tree, model.grid(), &registry.site().margins, registry.zones().len());
         Self {
             tree,
             shares,
@@ -160,6 +170,7 @@ impl Engine {
             presence: Machine::new(Arc::clone(&registry), epoch),
             trackers: registry.devices().iter().map(|_| None).collect(),
             batches: BTreeSet::new(),
+            silences: BTreeSet::new(),
             now: Timestamp::from_millis(0),
             counters: Counters { sightings_by_receiver: vec![0; registry.receivers().len()], ..Counters::default() },
             outputs: VecDeque::new(),
@@ -270,6 +281,7 @@ impl Engine {
         self.advance(now);
         match input {
             Input::Advertisement(heard) => self.advertisement(&heard),
+            Input::Heard(heard) => self.heard(&heard),
             Input::PositionReport(report) => self.report(&report),
             Input::Receiver(receiver, state) => {
                 if let Some(receiver) = self.registry.receiver(&receiver) {
@@ -285,9 +297,10 @@ impl Engine {
         let now = now.max(self.now);
         while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
             self.now = at.max(self.now);
-            match self.batches.first().copied() {
+            match (self.batches.first().copied(), self.silences.first().copied()) {
                 // A position first: it may be what the presence is waiting for.
-                Some((ends, device)) if ends <= at => self.complete_batch(device),
+                (Some((ends, device)), _) if ends <= at => self.complete_batch(device),
+                (_, Some((due, device))) if due <= at => self.say_in_silence(device),
                 _ => self.presence.advance(at),
             }
             self.publish();
@@ -298,7 +311,8 @@ impl Engine {
     /// When [`Engine::advance`] must be called at the latest; none where nothing is due without further input.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let batch = self.batches.first().map(|(at, _)| *at);
-        [batch, self.presence.next_deadline()].into_iter().flatten().min()
+        let silence = self.silences.first().map(|(at, _)| *at);
+        [batch, silence, self.presence.next_deadline()].into_iter().flatten().min()
     }
 
     /// The next output, in order.
@@ -337,15 +351,51 @@ impl Engine {
         self.counters.sightings_by_receiver[receiver.get()] += 1;
         self.presence.seen(device, Some(receiver), heard.time, self.now);
         self.publish();
-        self.sample(device, beacon, receiver, heard);
+        let sample = Sample { time: heard.time, anchor: AnchorIndex::from(receiver), rssi: heard.rssi.get() };
+        self.sample(device, Some(beacon), sample);
     }
 
-    fn sample(&mut self, device: DeviceIndex, beacon: BeaconIndex, receiver: ReceiverIndex, heard: &Advertisement) {
-        let prior = self.model.power_prior(&self.registry, beacon);
+    fn heard(&mut self, heard: &DeviceSighting) {
+        let Some(device) = self.registry.device(&heard.device) else {
+            self.counters.unknown_devices += 1;
+            return;
+        };
+        if self.refuses(heard.time) {
+            return;
+        }
+        if !self.registry.devices()[device.get()].may_be_tracked() {
+            self.counters.without_consent += 1;
+            return;
+        }
+        let Some(beacon) = self.registry.sender(&heard.data, heard.address) else {
+            self.counters.strangers += 1;
+            return;
+        };
+        let Some(anchor) = self.model.anchor_of(beacon) else {
+            self.counters.unplaced_beacons += 1;
+            return;
+        };
+        self.counters.device_sightings += 1;
+        // By no receiver: no radio's outage can hide it.
+        self.presence.seen(device, None, heard.time, self.now);
+        self.publish();
+        self.sample(device, None, Sample { time: heard.time, anchor, rssi: heard.rssi.get() });
+    }
+
+    /// Adds to the device's batch what was heard of `beacon`, which it carries, or by itself (none).
+    fn sample(&mut self, device: DeviceIndex, beacon: Option<BeaconIndex>, sample: Sample) {
         let tracker = self.trackers[device.get()].get_or_insert_with(Tracker::new);
-        tracker.filter.get_or_insert_with(|| Filter::new(&self.model, prior));
+        if tracker.filter.is_none() {
+            let id = &self.registry.devices()[device.get()].id;
+            let carried = || {
+                let at = self.registry.beacons().iter().position(|known| known.device.as_ref() == Some(id))?;
+                Some(BeaconIndex(at as u32))
+            };
+            let prior = self.model.power_prior(&self.registry, beacon.or_else(carried));
+            tracker.filter = Some(Filter::new(&self.model, prior));
+        }
         if tracker.batch.len() < LARGEST_BATCH {
-            tracker.batch.push(Sample { time: heard.time, receiver, rssi: heard.rssi.get() });
+            tracker.batch.push(sample);
         }
         if tracker.batch_ends.is_none() {
             let ends = self.now + BATCH;
@@ -360,12 +410,35 @@ impl Engine {
             self.batches.remove(&(ends, device));
         }
         let Some(filter) = tracker.filter.as_mut() else { return };
+        self.model.prepare(&tracker.batch);
         let position = filter.update(&self.model, &tracker.batch);
         tracker.batch.clear();
         if let Some(position) = position {
-            let membership = self.shares.membership(filter.belief());
+            let due = self.now + SILENT_INTERVAL;
+            if let Some((_, due)) = tracker.located.replace((position, due)) {
+                self.silences.remove(&(due, device));
+            }
+            self.silences.insert((due, device));
+            let kind = self.registry.devices()[device.get()].kind;
+            let membership = self.shares.membership(kind, self.model.grid(), filter.belief());
             self.moved(device, position, &membership);
         }
+    }
+
+    /// Says where a device is that was not heard for a while, until it is lost. Presence has its own ways with silence.
+    fn say_in_silence(&mut self, device: DeviceIndex) {
+        let Some(tracker) = self.trackers[device.get()].as_deref_mut() else { return };
+        let Some((last, due)) = tracker.located.take() else { return };
+        self.silences.remove(&(due, device));
+        let lost_after = self.registry.zones().first().map_or(Duration::ZERO, |site| site.presence.lost_after);
+        if self.now.since(last.time) >= lost_after {
+            return;
+        }
+        let next = self.now + SILENT_INTERVAL;
+        tracker.located = Some((last, next));
+        self.silences.insert((next, device));
+        let device = Arc::clone(&self.registry.devices()[device.get()]);
+        self.outputs.push_back(Output::Position(device, in_silence(&last, self.now)));
     }
 
     fn report(&mut self, report: &PositionReport) {
@@ -398,7 +471,8 @@ impl Engine {
         }
         tracker.last_report = Some(report.time);
         self.counters.reports += 1;
-        let membership = gaussian_membership(&self.tree, level, point, report.accuracy);
+        let kind_margin = self.registry.site().margins.of(self.registry.devices()[device.get()].kind);
+        let membership = gaussian_membership(&self.tree, level, point, report.accuracy, kind_margin);
         let position = Position { point, level, accuracy: report.accuracy, time };
         self.outputs.push_back(Output::Position(Arc::clone(&self.registry.devices()[device.get()]), position));
         self.presence.reported(device, position, &membership, self.now);
@@ -494,7 +568,7 @@ impl Engine {
 
 impl Tracker {
     fn new() -> Box<Self> {
-        Box::new(Self { filter: None, batch: Vec::new(), batch_ends: None, last_report: None })
+        Box::new(Self { filter: None, batch: Vec::new(), batch_ends: None, located: None, last_report: None })
     }
 }
 

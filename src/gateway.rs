@@ -406,6 +406,8 @@ fn status(
     count("sightings", taken.sightings);
     count("sightings_shed", sink.shed());
     count("fixed_beacons", taken.fixed_beacons);
+    count("device_sightings", taken.device_sightings);
+    count("unplaced_beacons", taken.unplaced_beacons);
     count("position_reports", taken.reports);
     count("strangers", taken.strangers);
     count("without_consent", taken.without_consent);

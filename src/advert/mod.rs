@@ -7,6 +7,7 @@
 mod ad;
 mod address;
 mod altbeacon;
+mod device_sighting;
 mod eddystone;
 mod ibeacon;
 pub mod line;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 pub use ad::{AdContent, AdError, AdStructure, MAX_LENGTH, Structures, full_uuid, structures};
 pub use address::{Address, AddressError, AddressKind};
 pub use altbeacon::AltBeacon;
+pub use device_sighting::DeviceSighting;
 pub use eddystone::{EddystoneEid, EddystoneTlm, EddystoneUid, EddystoneUrl};
 pub use ibeacon::IBeacon;
 

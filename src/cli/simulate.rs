@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::advert::Advertisement;
-use crate::model::{Timestamp, format_duration, parse_duration};
+use crate::advert::{Address, AdvertisingData};
+use crate::model::{Rssi, Timestamp, format_duration, parse_duration};
 use crate::source::simulate::{Outage, Simulation, SimulationConfig, What};
 
 use super::faults::site_or_faults;
@@ -58,6 +58,9 @@ pub(super) struct Args {
     /// Shoppers (and strangers) only: no staff, no things, no fixed beacons, nobody without consent
     #[arg(long)]
     shoppers_only: bool,
+    /// Roles exchanged: the fixed beacons send, and the devices report what they hear of them; receivers hear nothing
+    #[arg(long)]
+    reported_by_devices: bool,
     /// Standard deviation of shadowing: constant for a place and a receiver
     #[arg(long, value_name = "DB", default_value_t = 4.0)]
     shadowing_db: f64,
@@ -134,6 +137,7 @@ fn config(args: Args) -> SimulationConfig {
         arrivals: usual.arrivals.min(args.duration.mul_f64(0.6)),
         company: !args.shoppers_only,
         strangers: args.strangers,
+        reported_by_devices: args.reported_by_devices,
         interval: args.interval,
         path_loss_exponent: args.exponent,
         shadowing_db: args.shadowing_db,
@@ -170,7 +174,13 @@ fn write(
         match step.what {
             What::Heard(heard) => {
                 written.sightings += 1;
-                writeln!(sightings, "{}", sighting_line(&heard))?;
+                let by = ("receiver", heard.receiver.as_str());
+                writeln!(sightings, "{}", sighting_line(by, time, heard.address, heard.rssi, &heard.data))?;
+            }
+            What::HeardByDevice(heard) => {
+                written.sightings += 1;
+                let by = ("device", heard.device.as_str());
+                writeln!(sightings, "{}", sighting_line(by, time, heard.address, heard.rssi, &heard.data))?;
             }
             What::Position(at) => {
                 written.positions += 1;
@@ -192,20 +202,25 @@ fn write(
 }
 
 /// A line of a sightings file. Everything in it is made of letters, digits and signs that JSON need not escape.
-fn sighting_line(heard: &Advertisement) -> String {
+fn sighting_line(
+    (member, by): (&str, &str),
+    time: Timestamp,
+    address: Option<Address>,
+    rssi: Rssi,
+    data: &AdvertisingData,
+) -> String {
     use std::fmt::Write;
-    let mut line = format!("{{\"time\":\"{}\",\"receiver\":\"{}\"", heard.time, heard.receiver);
-    if let Some(address) = heard.address {
+    let mut line = format!("{{\"time\":\"{time}\",\"{member}\":\"{by}\"");
+    if let Some(address) = address {
         let _ = write!(line, ",\"address\":\"{address}\"");
         if let Some(random) = address.random {
             line += if random { ",\"address_type\":\"random\"" } else { ",\"address_type\":\"public\"" };
         }
     }
-    let _ = write!(line, ",\"rssi\":{}", heard.rssi);
+    let _ = write!(line, ",\"rssi\":{rssi}");
     let object = |name: &str, entries: Vec<String>| {
         if entries.is_empty() { String::new() } else { format!(",\"{name}\":{{{}}}", entries.join(",")) }
     };
-    let data = &heard.data;
     let manufacturer =
         data.manufacturer_data.iter().map(|(company, bytes)| format!("\"{company:04x}\":\"{}\"", hex::encode(bytes)));
     line += &object("manufacturer_data", manufacturer.collect());

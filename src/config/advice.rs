@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::diagnostic::Diagnostic;
 use super::site::geometry;
+use crate::geofence::vanishes;
 use crate::model::{LevelOrdinal, Metres, Point};
-use crate::registry::{Level, Receiver, Registry, Ring, Shape, Zone};
+use crate::registry::{DeviceKind, Level, Receiver, Registry, Ring, Shape, Zone, edges};
 
 /// Standard deviation of a position along each axis, as a share of the receivers' spacing. Between what two public
 /// measurements gave without a survey: 0.27 (12 receivers, 364 m²) and 0.37 (6 receivers, 64 m²).
@@ -31,6 +32,7 @@ pub(super) fn advise(registry: &Registry, dir: &Path) -> Vec<Diagnostic> {
     }
     receivers(registry, &site_file, &mut advice);
     zones(registry, dir, &mut advice);
+    vanishing(registry, &dir.join("zones.geojson"), &mut advice);
     let silent = registry.devices().iter().filter(|device| !device.may_be_tracked()).count();
     if silent > 0 {
         let (are, devices) = if silent == 1 { ("is", "device") } else { ("are", "devices") };
@@ -107,6 +109,37 @@ fn zones(registry: &Registry, dir: &Path, advice: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Zones whose border is moved inwards until nothing is left, for kinds of which there are devices.
+fn vanishing(registry: &Registry, file: &Path, advice: &mut Vec<Diagnostic>) {
+    let kinds: Vec<DeviceKind> = DeviceKind::ALL
+        .into_iter()
+        .filter(|kind| registry.devices().iter().any(|device| device.kind == *kind))
+        .collect();
+    let mut count = 0;
+    for zone in registry.zones() {
+        let margin = |kind: DeviceKind| zone.presence.margin + registry.site().margins.of(kind);
+        let lost: Vec<DeviceKind> = kinds.iter().copied().filter(|kind| vanishes(&zone.shape, margin(*kind))).collect();
+        let Some(first) = lost.first() else { continue };
+        count += 1;
+        if count <= MOST_LISTED {
+            let words: Vec<&str> = lost.iter().map(|kind| kind.as_str()).collect();
+            let message = format!(
+                "nothing is left of it for devices of kind {} when its border is moved inwards by {} m",
+                words.join(", "),
+                -margin(*first)
+            );
+            advice.push(
+                Diagnostic::warning(file, message)
+                    .of(format!("zone \"{}\"", zone.id))
+                    .help("nobody can enter it: raise its margin_m, or that of the kind in site.toml"),
+            );
+        }
+    }
+    if count > MOST_LISTED {
+        advice.push(Diagnostic::warning(file, format!("of {} more zones nothing is left either", count - MOST_LISTED)));
+    }
+}
+
 /// Standard deviation to be expected on that level, in metres, without a survey.
 fn expected_accuracy(registry: &Registry, level: &Level, zones: &[&Zone], receivers: usize) -> Metres {
     let floor = level.outline.as_deref().map_or_else(
@@ -126,15 +159,21 @@ fn best_membership(zone: &Zone, accuracy: Metres) -> f64 {
     1.0 - (-area(zone) / (std::f64::consts::TAU * accuracy * accuracy)).exp()
 }
 
+/// The area with the zone's own margin: exact for convex zones that grow (Steiner's formula), near it for others.
 fn area(zone: &Zone) -> f64 {
-    match &zone.shape {
-        Shape::Site => f64::INFINITY,
-        Shape::Circle { radius, .. } => std::f64::consts::PI * radius * radius,
+    let margin = zone.presence.margin;
+    let (area, border) = match &zone.shape {
+        Shape::Site => return f64::INFINITY,
+        Shape::Circle { radius, .. } => {
+            return std::f64::consts::PI * (radius + margin).max(0.0).powi(2);
+        }
         Shape::Polygons(parts) => parts
             .iter()
-            .map(|(outer, holes)| geometry::area(outer) - holes.iter().map(|hole| geometry::area(hole)).sum::<f64>())
-            .sum(),
-    }
+            .flat_map(|(outer, holes)| std::iter::once((outer, 1.0)).chain(holes.iter().map(|hole| (hole, -1.0))))
+            .map(|(ring, sign)| (sign * geometry::area(ring), edges(ring).map(|(a, b)| a.distance(b)).sum::<f64>()))
+            .fold((0.0, 0.0), |(area, border), (a, b)| (area + a, border + b)),
+    };
+    (area + border * margin + std::f64::consts::PI * margin.max(0.0).powi(2)).max(0.0)
 }
 
 fn corners_of(zone: &Zone) -> Ring {

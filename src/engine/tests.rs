@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Engine, Input, Output, ReceiverState};
-use crate::advert::{Address, Advertisement, AdvertisingData};
+use crate::advert::{Address, Advertisement, AdvertisingData, DeviceSighting};
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Point, ReceiverId, Rssi, Timestamp};
 use crate::position::PositionReport;
-use crate::registry::{PresenceSettings, fixture};
+use crate::registry::{Beacon, PresenceSettings, Registry, fixture};
 
 const START: i64 = 1_767_261_600_000;
 
@@ -31,6 +31,62 @@ fn heard(ms: i64, receiver: &str, beacon: u8, rssi: f64) -> Input {
         rssi: Rssi::new(rssi).unwrap(),
         data: AdvertisingData::default(),
     })
+}
+
+/// The fixture with a place for its fixed beacon, and two more of those.
+fn engine_with_fixed_beacons() -> Engine {
+    let plain = fixture::registry(&PresenceSettings::default());
+    let mut beacons: Vec<Beacon> = plain.beacons().iter().map(|beacon| (**beacon).clone()).collect();
+    beacons.retain(|beacon| beacon.device.is_some());
+    for (at, x) in [5.0, 15.0, 25.0].into_iter().enumerate() {
+        beacons.push(Beacon {
+            id: format!("f{at}").parse().unwrap(),
+            identity: format!("mac:C0:00:00:00:01:{at:02X}").parse().unwrap(),
+            device: None,
+            fixed: Some((Point { x, y: 5.0 }, LevelOrdinal(0))),
+            measured_power: None,
+        });
+    }
+    beacons.push(Beacon {
+        id: "nowhere".parse().unwrap(),
+        identity: "mac:C0:00:00:00:01:0F".parse().unwrap(),
+        device: None,
+        fixed: None,
+        measured_power: None,
+    });
+    let registry = Registry::new(
+        plain.site().clone(),
+        plain.receivers().iter().map(|receiver| (**receiver).clone()).collect(),
+        plain.zones().iter().map(|zone| (**zone).clone()).collect(),
+        beacons,
+        plain.devices().iter().map(|device| (**device).clone()).collect(),
+    );
+    Engine::new(Arc::new(registry.unwrap()), "e")
+}
+
+/// A device hears fixed beacon number `beacon`.
+fn heard_by(ms: i64, device: &str, beacon: u8, rssi: f64) -> Input {
+    Input::Heard(DeviceSighting {
+        time: at(ms),
+        device: DeviceId::new(device).unwrap(),
+        address: Some(Address { bytes: [0xC0, 0, 0, 0, 1, beacon], random: Some(true) }),
+        rssi: Rssi::new(rssi).unwrap(),
+        data: AdvertisingData::default(),
+    })
+}
+
+/// What a phone at (x, 5) hears of the three fixed beacons in five seconds, `gain` dB too strong.
+fn listen(engine: &mut Engine, from: i64, x: f64, gain: f64) -> Vec<String> {
+    let mut story = Vec::new();
+    for step in 0..25 {
+        let ms = from + step * 200;
+        for (beacon, place) in [(0, 5.0), (1, 15.0), (2, 25.0)] {
+            let d = f64::hypot(x - place, 1.0).max(0.5);
+            engine.handle(heard_by(ms, "d1", beacon, (-59.0 + gain - 22.5 * d.log10()).round()), at(ms));
+            story.extend(drain(engine));
+        }
+    }
+    story
 }
 
 fn report(engine: &Engine, ms: i64, device: &str, x: f64, y: f64) -> Input {
@@ -289,4 +345,79 @@ fn stopping_closes_what_is_open() {
     let story = drain(&mut engine);
     assert!(story.contains(&"1000 d1 site exited stopped".to_owned()), "{story:?}");
     assert!(story.contains(&"site=0".to_owned()), "{story:?}");
+}
+
+#[test]
+fn a_device_that_hears_fixed_beacons_enters_and_leaves_zones() {
+    let mut engine = engine_with_fixed_beacons();
+    let mut story = Vec::new();
+    for (from, x) in [(0, 4.0), (5_000, 4.0), (10_000, 26.0), (15_000, 26.0), (20_000, 26.0), (25_000, 26.0)] {
+        story.extend(listen(&mut engine, from, x, 0.0));
+    }
+    let words: Vec<&str> = story
+        .iter()
+        .filter(|line| line.contains("entered") || line.contains("exited"))
+        .map(|line| line.split_once(' ').unwrap().1)
+        .collect();
+    assert_eq!(words, ["d1 site entered", "d1 a entered", "d1 b entered", "d1 a exited left"]);
+    assert_eq!(engine.counters().device_sightings, 450);
+    // Silent for a minute, whatever the radios do: no receiver has heard it.
+    engine.handle(Input::Receiver(ReceiverId::new("r1").unwrap(), ReceiverState::Down), at(30_000));
+    engine.advance(at(100_000));
+    assert!(drain(&mut engine).iter().any(|line| line.ends_with("d1 site exited lost")));
+}
+
+#[test]
+fn what_a_device_hears_is_refused_and_counted_by_its_cause() {
+    let mut engine = engine_with_fixed_beacons();
+    for input in [
+        heard_by(0, "nobody", 0, -60.0),
+        heard_by(0, "d3", 0, -60.0),
+        heard_by(0, "d1", 9, -60.0),
+        heard_by(0, "d1", 15, -60.0),
+        heard_by(61_000, "d1", 0, -60.0),
+    ] {
+        engine.handle(input, at(0));
+    }
+    // A beacon that is carried has no place either.
+    let mut carried = heard_by(0, "d1", 0, -60.0);
+    if let Input::Heard(heard) = &mut carried {
+        heard.address = Some(Address { bytes: [0xC0, 0, 0, 0, 0, 2], random: Some(true) });
+    }
+    engine.handle(carried, at(0));
+    assert!(engine.poll_output().is_none());
+    let counters = engine.counters();
+    assert_eq!((counters.unknown_devices, counters.without_consent, counters.strangers), (1, 1, 1));
+    assert_eq!((counters.unplaced_beacons, counters.ahead, counters.device_sightings), (2, 1, 0));
+}
+
+#[test]
+fn how_well_a_device_hears_is_not_taken_for_how_strong_it_sends() {
+    // A phone that hears 20 dB too strong, and is heard 20 dB too weak, in the middle of zone a.
+    let places = |gain: f64, power: Option<f64>| {
+        let mut engine = engine_with_fixed_beacons();
+        let mut last = None;
+        for step in 0..150 {
+            let ms = step * 200;
+            for (beacon, receiver, place) in [(0, Some("r1"), 5.0), (1, None, 15.0), (2, Some("r2"), 25.0)] {
+                let d = f64::hypot(5.0 - place, 1.0);
+                let level = -59.0 - 22.5 * d.log10();
+                engine.handle(heard_by(ms, "d1", beacon, (level + gain).round()), at(ms));
+                if let (Some(receiver), Some(power)) = (receiver, power) {
+                    engine.handle(heard(ms, receiver, 1, (level + power).round()), at(ms));
+                }
+            }
+            while let Some(output) = engine.poll_output() {
+                if let Output::Position(_, position) = output {
+                    last = Some(position.point);
+                }
+            }
+        }
+        last.unwrap()
+    };
+    let middle = Point { x: 5.0, y: 5.0 };
+    for (gain, power) in [(0.0, None), (20.0, None), (0.0, Some(0.0)), (20.0, Some(-20.0))] {
+        let found = places(gain, power);
+        assert!(found.distance(middle) < 3.0, "{gain} {power:?}: {found:?}");
+    }
 }

@@ -1,16 +1,20 @@
 //! The R-tree, and exact tests of what it proposes.
 
-use geo::{Contains, Coord, LineString, Polygon};
+use geo::{Contains, Coord, Polygon};
 use rstar::{AABB, RTree, RTreeObject};
 
-use crate::model::{LevelOrdinal, Point};
-use crate::registry::{Registry, Ring, Shape, ZoneIndex};
+use crate::model::{LevelOrdinal, Metres, Point};
+use crate::registry::{DeviceKind, Registry, Shape, ZoneIndex};
+
+use super::border::{Border, middle, polygon};
 
 /// The zones of a registry, by place. The reserved zone `site` is not among them: it has no shape.
 #[derive(Debug)]
 pub struct ZoneTree {
     tree: RTree<Part>,
     outlines: Vec<(LevelOrdinal, Option<Polygon>)>,
+    /// For each zone its own margin, and its border where any margin but 0 can apply to it.
+    margins: Vec<(Metres, Option<Border>)>,
 }
 
 /// One part of a zone: a circle or one of its polygons.
@@ -48,26 +52,35 @@ impl Part {
 impl ZoneTree {
     /// Indexes the zones.
     pub fn new(registry: &Registry) -> Self {
+        let kinds = DeviceKind::ALL.map(|kind| registry.site().margins.of(kind));
+        let widest = kinds.into_iter().fold(f64::NEG_INFINITY, f64::max);
         let mut parts = Vec::new();
+        let mut margins = Vec::new();
         for (at, zone) in registry.zones().iter().enumerate() {
             let zone_index = ZoneIndex(at as u32);
+            let own = zone.presence.margin;
+            let moves = kinds.iter().any(|kind| own + kind != 0.0);
+            margins.push((own, moves.then(|| Border::new(&zone.shape)).flatten()));
             let Some(level) = zone.level else { continue };
+            let wider = (own + widest).max(0.0);
+            let widen =
+                |low: [f64; 2], high: [f64; 2]| AABB::from_corners(low.map(|v| v - wider), high.map(|v| v + wider));
             match &zone.shape {
                 Shape::Site => {}
                 Shape::Circle { centre, radius } => parts.push(Part {
                     zone: zone_index,
                     level,
-                    envelope: AABB::from_corners(
-                        [centre.x - radius, centre.y - radius],
-                        [centre.x + radius, centre.y + radius],
-                    ),
+                    envelope: widen([centre.x - radius, centre.y - radius], [centre.x + radius, centre.y + radius]),
                     area: Area::Circle { centre: *centre, radius: *radius },
                 }),
-                Shape::Polygons(polygons) => parts.extend(polygons.iter().map(|(outer, holes)| Part {
-                    zone: zone_index,
-                    level,
-                    envelope: AABB::from_points(&outer.iter().map(|p| [p.x, p.y]).collect::<Vec<_>>()),
-                    area: Area::Polygon(Polygon::new(line(outer), holes.iter().map(line).collect())),
+                Shape::Polygons(polygons) => parts.extend(polygons.iter().map(|(outer, holes)| {
+                    let tight = AABB::from_points(&outer.iter().map(|p| [p.x, p.y]).collect::<Vec<_>>());
+                    Part {
+                        zone: zone_index,
+                        level,
+                        envelope: widen(tight.lower(), tight.upper()),
+                        area: Area::Polygon(polygon(outer, holes)),
+                    }
                 })),
             }
         }
@@ -75,12 +88,12 @@ impl ZoneTree {
             .site()
             .levels
             .iter()
-            .map(|level| (level.ordinal, level.outline.as_ref().map(|ring| Polygon::new(line(ring), Vec::new()))))
+            .map(|level| (level.ordinal, level.outline.as_ref().map(|ring| polygon(ring, &[]))))
             .collect();
-        Self { tree: RTree::bulk_load(parts), outlines }
+        Self { tree: RTree::bulk_load(parts), outlines, margins }
     }
 
-    /// The zones of a level that hold a point, in the registry's order, none twice.
+    /// The zones of a level that hold a point, in the registry's order, none twice; as they are drawn, without margins.
     pub fn zones_at(&self, level: LevelOrdinal, at: Point) -> Vec<ZoneIndex> {
         let mut zones: Vec<ZoneIndex> = self
             .tree
@@ -93,16 +106,41 @@ impl ZoneTree {
         zones
     }
 
-    /// For each of `points`, whether it lies in each zone of the level that it could: calls `hit(zone, index of point)`,
-    /// at most once for a pair where the parts of a zone do not overlap.
-    pub(super) fn hits(&self, level: LevelOrdinal, points: &[Point], mut hit: impl FnMut(ZoneIndex, usize)) {
+    /// For each of `points`, whether it lies in each zone of the level that it could, whose border is moved outwards by the
+    /// zone's margin and `kind_margin`: calls `hit(zone, index of point)`, at most once for a pair where the parts of a
+    /// zone do not overlap.
+    pub(super) fn hits(
+        &self,
+        level: LevelOrdinal,
+        points: &[Point],
+        kind_margin: Metres,
+        mut hit: impl FnMut(ZoneIndex, usize),
+    ) {
         if points.is_empty() {
             return;
         }
         let envelope = AABB::from_points(&points.iter().map(|p| [p.x, p.y]).collect::<Vec<_>>());
+        let mut moved = Vec::new();
         for part in self.tree.locate_in_envelope_intersecting(envelope).filter(|part| part.level == level) {
-            for at in (0..points.len()).filter(|at| part.contains(points[*at])) {
-                hit(part.zone, at);
+            if self.margins[part.zone.get()].0 + kind_margin == 0.0 {
+                for at in (0..points.len()).filter(|at| part.contains(points[*at])) {
+                    hit(part.zone, at);
+                }
+            } else {
+                moved.push(part.zone);
+            }
+        }
+        moved.sort_unstable();
+        moved.dedup();
+        let (middle, reach) = middle(points);
+        for zone in moved {
+            let (own, Some(border)) = &self.margins[zone.get()] else { continue };
+            let margin = own + kind_margin;
+            // The distance changes by no more than the way from the middle: far from the border all points are alike.
+            let around = border.beyond(middle);
+            let all = if around + reach <= margin { Some(true) } else { (around - reach > margin).then_some(false) };
+            for at in (0..points.len()).filter(|at| all.unwrap_or_else(|| border.beyond(points[*at]) <= margin)) {
+                hit(zone, at);
             }
         }
     }
@@ -115,8 +153,4 @@ impl ZoneTree {
             .and_then(|(_, outline)| outline.as_ref())
             .is_none_or(|outline| outline.contains(&Coord { x: at.x, y: at.y }))
     }
-}
-
-fn line(ring: &Ring) -> LineString {
-    ring.iter().chain(ring.first()).map(|p| Coord { x: p.x, y: p.y }).collect()
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{LevelOrdinal, Metres, Point, Probability};
-use crate::position::Grid;
-use crate::registry::ZoneIndex;
+use crate::position::{Belief, Grid};
+use crate::registry::{DeviceKind, KindMargins, ZoneIndex};
 
 use super::ZoneTree;
 
@@ -18,18 +18,61 @@ const RINGS: usize = 12;
 /// … of so many points each.
 const POINTS_PER_RING: usize = 16;
 
-/// For each cell of a grid, which zones it lies in and with what share of its area.
+/// For each cell of a grid, which zones it lies in and with what share of its area; for each kind of device.
 #[derive(Debug)]
 pub struct CellShares {
+    /// One for each margin that a kind has.
+    tables: Vec<Table>,
+    /// The table of each kind, in the order of [`DeviceKind::ALL`].
+    table_of: [usize; 3],
+    zones: usize,
+}
+
+#[derive(Debug)]
+struct Table {
     /// Where each cell's entries begin in `entries`; one more than there are cells.
     starts: Vec<u32>,
     entries: Vec<(ZoneIndex, f32)>,
-    zones: usize,
 }
 
 impl CellShares {
     /// Works out the shares of every cell.
-    pub fn new(tree: &ZoneTree, grid: &Grid, zones: usize) -> Self {
+    pub fn new(tree: &ZoneTree, grid: &Grid, margins: &KindMargins, zones: usize) -> Self {
+        let mut distinct: Vec<Metres> = Vec::new();
+        let table_of = DeviceKind::ALL.map(|kind| {
+            let margin = margins.of(kind);
+            distinct.iter().position(|known| *known == margin).unwrap_or_else(|| {
+                distinct.push(margin);
+                distinct.len() - 1
+            })
+        });
+        let tables = distinct.into_iter().map(|margin| Table::new(tree, grid, margin)).collect();
+        Self { tables, table_of, zones }
+    }
+
+    /// The probability of each zone for a device of that kind, under a belief over the grid's cells, which sums to 1.
+    pub fn membership(&self, kind: DeviceKind, grid: &Grid, belief: Belief<'_>) -> Membership {
+        let Table { starts, entries } = &self.tables[self.table_of[kind as usize]];
+        let mut mass = vec![0.0_f64; self.zones];
+        let mut touched = Vec::new();
+        for (first, row) in belief.rows(grid) {
+            for (cell, probability) in (first..).zip(row).filter(|(_, p)| **p > 1e-7) {
+                for (zone, share) in &entries[starts[cell] as usize..starts[cell + 1] as usize] {
+                    if mass[zone.get()] == 0.0 {
+                        touched.push(*zone);
+                    }
+                    mass[zone.get()] += f64::from(probability * share);
+                }
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        touched.into_iter().map(|zone| (zone, Probability::saturating(mass[zone.get()]))).collect()
+    }
+}
+
+impl Table {
+    fn new(tree: &ZoneTree, grid: &Grid, kind_margin: Metres) -> Self {
         let mut starts = Vec::with_capacity(grid.len() + 1);
         let mut entries = Vec::new();
         let step = grid.cell / SAMPLES_PER_SIDE as f64;
@@ -45,35 +88,24 @@ impl CellShares {
                 })
                 .collect();
             let mut counts: BTreeMap<ZoneIndex, u32> = BTreeMap::new();
-            tree.hits(level, &points, |zone, _| *counts.entry(zone).or_default() += 1);
+            tree.hits(level, &points, kind_margin, |zone, _| *counts.entry(zone).or_default() += 1);
             entries.extend(counts.into_iter().map(|(zone, count)| (zone, (count as f32 / whole).min(1.0))));
         }
         starts.push(entries.len() as u32);
-        Self { starts, entries, zones }
-    }
-
-    /// The probability of each zone under a belief over the grid's cells, which sums to 1.
-    pub fn membership(&self, belief: &[f32]) -> Membership {
-        let mut mass = vec![0.0_f64; self.zones];
-        let mut touched = Vec::new();
-        for (cell, probability) in belief.iter().enumerate().filter(|(_, p)| **p > 1e-7) {
-            for (zone, share) in &self.entries[self.starts[cell] as usize..self.starts[cell + 1] as usize] {
-                if mass[zone.get()] == 0.0 {
-                    touched.push(*zone);
-                }
-                mass[zone.get()] += f64::from(probability * share);
-            }
-        }
-        touched.sort_unstable();
-        touched.dedup();
-        touched.into_iter().map(|zone| (zone, Probability::saturating(mass[zone.get()]))).collect()
+        Self { starts, entries }
     }
 }
 
 /// The probability of each zone of a level for a Gaussian of standard deviation `accuracy` (metres, along each axis)
 /// around a point: the share of its mass within the level's outline that lies in the zone. Empty where all of it lies
-/// outside the outline.
-pub fn gaussian_membership(tree: &ZoneTree, level: LevelOrdinal, around: Point, accuracy: Metres) -> Membership {
+/// outside the outline. `kind_margin` is that of the device's kind.
+pub fn gaussian_membership(
+    tree: &ZoneTree,
+    level: LevelOrdinal,
+    around: Point,
+    accuracy: Metres,
+    kind_margin: Metres,
+) -> Membership {
     let mut points = Vec::with_capacity(RINGS * POINTS_PER_RING);
     for ring in 0..RINGS {
         // The radius below which a share q of a two-dimensional Gaussian lies is sd·√(−2 ln(1 − q)) (Rayleigh).
@@ -90,7 +122,7 @@ pub fn gaussian_membership(tree: &ZoneTree, level: LevelOrdinal, around: Point, 
         }
     }
     let mut counts: BTreeMap<ZoneIndex, u32> = BTreeMap::new();
-    tree.hits(level, &points, |zone, _| *counts.entry(zone).or_default() += 1);
+    tree.hits(level, &points, kind_margin, |zone, _| *counts.entry(zone).or_default() += 1);
     let whole = points.len().max(1) as f64;
     counts.into_iter().map(|(zone, count)| (zone, Probability::saturating(f64::from(count) / whole))).collect()
 }

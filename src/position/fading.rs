@@ -10,7 +10,7 @@ const SHAPE: f64 = 2.0;
 /// ψ(2), the digamma function at the shape.
 const DIGAMMA_SHAPE: f64 = 0.422_784_335_098_467_1;
 /// Step of the table in dB.
-const STEP: f64 = 0.25;
+pub(super) const STEP: f64 = 0.25;
 /// The table covers ± this many dB; beyond it the edge value holds, which bounds what a single outlier can say.
 const REACH: f64 = 32.0;
 
@@ -45,13 +45,17 @@ impl Fading {
         Self { log_density: density.iter().map(|d| (d / total).max(floor).ln() as f32).collect() }
     }
 
-    /// Log density of a deviation from the expected level, in dB.
+    /// Log density of a deviation from the expected level, in steps of the table.
     #[inline]
+    pub(crate) fn log_density_at(&self, steps: i32) -> f32 {
+        let middle = (REACH / STEP) as i32;
+        self.log_density[(steps.clamp(-middle, middle) + middle) as usize]
+    }
+
+    /// Log density of a deviation from the expected level, in dB.
+    #[cfg(test)]
     pub(crate) fn log_density(&self, deviation: f32) -> f32 {
-        let at = (deviation + REACH as f32) * (1.0 / STEP as f32);
-        // A cast saturates, so a deviation below the table takes its first value.
-        let at = (at.max(0.0) as usize).min(self.log_density.len() - 1);
-        self.log_density[at]
+        self.log_density_at((f64::from(deviation) / STEP).round() as i32)
     }
 }
 

@@ -1,63 +1,77 @@
 //! A Bayes filter over the cells of the grid, one for each device.
 //!
-//! *Predict*: a device may have walked, so the belief is blurred by a Gaussian of sd `WANDER·√dt`, and a little of it is
-//! spread over everything (it may have taken the stairs, or all of this may be wrong). *Update*: every sighting multiplies
-//! the belief by the likelihood of its RSSI at each cell. Packets of one receiver that follow each other closely share
-//! their shadowing; they are tempered by the time since the receiver's last one, or they would shout.
+//! *Predict*: a device may have walked, so the belief is blurred ([`Kernels`]), and a little of it is spread over everything
+//! (it may have taken the stairs, or all of this may be wrong). *Update*: every sighting multiplies the belief by the
+//! likelihood of its RSSI at each cell. Packets of one anchor that follow each other closely share their shadowing; they are
+//! tempered by the time since the anchor's last one, or they would shout.
 //!
 //! What a beacon sends at 1 m is learned as it goes, from what all receivers hear against what they would be expected to,
-//! because bodies, bags and batteries move it by many dB; the registered power is where it begins.
+//! because bodies, bags and batteries move it by many dB; the registered power is where it begins. A surveyed beacon's is known.
+//!
+//! On a large site the belief covers a [`Window`] that follows the device, so that its cost does not grow with the site.
+//!
+//! The constants were settled on recordings of surveys and on simulations; see `docs/accuracy.md`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{LevelOrdinal, Point, Position, Timestamp};
-use crate::registry::{BeaconIndex, Calibration, ReceiverIndex, Registry};
+use crate::registry::{BeaconIndex, Calibration, Registry};
 
+use super::anchors::{AnchorIndex, Anchors, Direction};
 use super::grid::Grid;
-use super::map::{Fadings, ReceiverMap};
+use super::kernel::{Kernels, LONGEST_STEP};
+use super::map::{Fadings, LevelMap};
+use super::window::{Belief, Window};
 
-/// How far a shopper strays, in metres per square root of a second.
-const WANDER: f64 = 1.2;
-/// As above, where the beacon was surveyed.
-const SURVEYED_WANDER: f64 = 1.0;
-/// Elapsed time counts for no more than this.
-const LONGEST_STEP: f64 = 3.0;
 /// Share of the belief that is spread over everything, per second.
 const UNIFORM_SHARE: f64 = 0.001;
-/// A receiver's next packet counts in full after so many seconds.
-const INDEPENDENT_AFTER: f64 = 2.0;
-/// The stated accuracy is so much of the belief's own spread.
+/// How far a shopper strays, in metres per square root of a second, by the law: what it does not know seems to move …
+const WANDER: f64 = 1.2;
+/// … and on a surveyed site.
+const SURVEYED_WANDER: f64 = 1.0;
+/// An anchor's next packet counts in full after so many seconds, by the law …
+const INDEPENDENT_AFTER: f64 = 1.5;
+/// … and on a surveyed site, whose map knows of the shadows.
+const SURVEYED_INDEPENDENT_AFTER: f64 = 2.0;
+/// The stated accuracy is so much of the belief's own spread, by the law …
 const ACCURACY_SCALE: f64 = 0.95;
-/// As above, where the beacon was surveyed.
+/// … and on a surveyed site.
 const SURVEYED_ACCURACY_SCALE: f64 = 0.80;
-/// Weight of the whole grid's mean against the mean over past beliefs, when the power is learned.
-const PRIOR_BLEND: f64 = 0.3;
+/// Weight of the mean level over the whole site against the mean over past beliefs, when the power is learned.
+const PRIOR_BLEND: f64 = 0.2;
 /// What learning the power overestimates it by, in dB.
-const POWER_BIAS: f64 = 2.0;
-/// The registered power counts as much as so many receivers: little where it is only the site's default.
+const POWER_BIAS: f64 = 1.5;
+/// The registered power counts as much as so many anchors: little where it is only the site's default.
 const DEFAULT_POWER_WEIGHT: f64 = 0.25;
 /// As above, where it was registered for this very beacon.
 const OWN_POWER_WEIGHT: f64 = 4.0;
 /// Running means forget with this many samples.
 const LONGEST_MEAN: f64 = 400.0;
+/// Of the fixed beacons that a device hears, so many are remembered.
+const MOST_FIXED: usize = 64;
 /// Another level is taken for the device's from this share of the belief on.
 const LEVEL_SWITCH: f64 = 0.6;
+/// When the loudest anchor of so many updates in a row …
+const STRAY_UPDATES: u32 = 5;
+/// … is so far outside of the window, in metres, the device is looked for there.
+const STRAY: f64 = 3.0;
 
 /// What is the same for every device of a site.
 #[derive(Debug)]
 pub struct Model {
     grid: Grid,
+    kernels: Kernels,
     fadings: Fadings,
-    receivers: Vec<ReceiverMap>,
-    /// The mean of each receiver's expected levels over the open cells.
-    expected_means: Vec<f64>,
+    anchors: Anchors,
     /// The belief of one who knows nothing: the same for every open cell.
     uniform: Vec<f32>,
     /// The power at 1 m of the beacons that were surveyed.
     surveyed: BTreeMap<BeaconIndex, f64>,
-    /// The power of the other beacons, where nothing was registered for them.
+    /// The power of what says nothing else, in dBm.
     usual_power: f64,
+    independent_after: f64,
+    accuracy_scale: f64,
 }
 
 impl Model {
@@ -69,43 +83,53 @@ impl Model {
     /// The model of a site with that calibration, in place of its own.
     pub fn with_calibration(registry: &Registry, calibration: Option<&Calibration>) -> Self {
         let grid = Grid::new(registry);
-        let site = registry.site();
         let open_cells = grid.open.iter().filter(|open| **open).count().max(1) as f64;
         let uniform: Vec<f32> =
             grid.open.iter().map(|open| if *open { (1.0 / open_cells) as f32 } else { 0.0 }).collect();
-        let receivers: Vec<ReceiverMap> = registry
-            .receivers()
-            .iter()
-            .map(|receiver| ReceiverMap::new(&grid, receiver, &site.levels, site.radio.path_loss_exponent, calibration))
-            .collect();
-        let expected_means = receivers.iter().map(|map| mean_under(&uniform, &map.expected)).collect();
         let surveyed = calibration.map_or(&[][..], |of| &of.beacons).iter().filter_map(|beacon| {
             let at = registry.beacons().iter().position(|known| known.id == beacon.id)?;
             Some((BeaconIndex(at as u32), beacon.measured_power.get()))
         });
+        let anchors = Anchors::new(registry, &grid, &uniform, calibration);
+        let is_surveyed = anchors.are_surveyed();
         Self {
+            kernels: Kernels::new(&grid, if is_surveyed { SURVEYED_WANDER } else { WANDER }),
             fadings: Fadings::new(),
-            receivers,
-            expected_means,
+            anchors,
             uniform,
             surveyed: surveyed.collect(),
-            usual_power: calibration.map_or(site.radio.measured_power, |of| of.measured_power).get(),
+            usual_power: calibration.map_or(registry.site().radio.measured_power, |of| of.measured_power).get(),
+            independent_after: if is_surveyed { SURVEYED_INDEPENDENT_AFTER } else { INDEPENDENT_AFTER },
+            accuracy_scale: if is_surveyed { SURVEYED_ACCURACY_SCALE } else { ACCURACY_SCALE },
             grid,
         }
     }
 
-    /// What is believed of a beacon's power before it is heard.
-    pub fn power_prior(&self, registry: &Registry, beacon: BeaconIndex) -> PowerPrior {
+    /// What is believed of the power of a device's beacon before it is heard; of what carries none, as far as is known,
+    /// where there is no beacon.
+    pub fn power_prior(&self, registry: &Registry, beacon: Option<BeaconIndex>) -> PowerPrior {
+        let unknown = PowerPrior { dbm: self.usual_power, own: false, surveyed: false };
+        let Some(beacon) = beacon else { return unknown };
         if let Some(dbm) = self.surveyed.get(&beacon) {
             return PowerPrior { dbm: *dbm, own: true, surveyed: true };
         }
         let own = registry.beacons()[beacon.get()].measured_power;
-        PowerPrior { dbm: own.map_or(self.usual_power, |own| own.get()), own: own.is_some(), surveyed: false }
+        own.map_or(unknown, |own| PowerPrior { dbm: own.get(), own: true, surveyed: false })
     }
 
     /// The cells.
     pub fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// The anchor that a fixed beacon is; none where it has no place.
+    pub fn anchor_of(&self, beacon: BeaconIndex) -> Option<AnchorIndex> {
+        self.anchors.of_beacon(beacon)
+    }
+
+    /// To be called before a batch is handed to a filter.
+    pub fn prepare(&mut self, batch: &[Sample]) {
+        self.anchors.prepare(&self.grid, &self.uniform, batch);
     }
 }
 
@@ -114,8 +138,8 @@ impl Model {
 pub struct Sample {
     /// When.
     pub time: Timestamp,
-    /// Which receiver.
-    pub receiver: ReceiverIndex,
+    /// Which receiver heard the device, or which fixed beacon the device heard.
+    pub anchor: AnchorIndex,
     /// How strong, in dBm.
     pub rssi: f64,
 }
@@ -131,10 +155,10 @@ pub struct PowerPrior {
     pub surveyed: bool,
 }
 
-/// What one receiver has heard of the device.
+/// What passed between one anchor and the device.
 #[derive(Debug, Clone)]
 struct Heard {
-    receiver: ReceiverIndex,
+    anchor: AnchorIndex,
     last: Timestamp,
     /// Running mean of the RSSI in dBm, over `samples`.
     mean: f64,
@@ -147,60 +171,83 @@ struct Heard {
 /// The belief about one device.
 #[derive(Debug, Clone)]
 pub struct Filter {
-    belief: Vec<f32>,
+    window: Window,
+    /// The probability of each cell of the window.
+    mass: Vec<f32>,
+    /// What each open cell of the window has where nothing is known.
+    even: f32,
+    /// None before the first update.
     updated: Option<Timestamp>,
     heard: Vec<Heard>,
+    /// The level that it is taken to be on, by its place.
     level: usize,
     power: PowerPrior,
+    /// Updates in a row whose loudest anchor was far outside of the window.
+    strays: u32,
 }
 
 impl Filter {
     /// The belief of one who knows nothing.
     pub fn new(model: &Model, power: PowerPrior) -> Self {
-        Self { belief: model.uniform.clone(), updated: None, heard: Vec::new(), level: 0, power }
+        let window = Window::around(&model.grid, model.grid.origin);
+        let mut filter =
+            Self { window, mass: Vec::new(), even: 0.0, updated: None, heard: Vec::new(), level: 0, power, strays: 0 };
+        filter.look_around(model, window);
+        filter
     }
 
     /// The probability of each cell.
-    pub fn belief(&self) -> &[f32] {
-        &self.belief
+    pub fn belief(&self) -> Belief<'_> {
+        Belief::new(self.window, &self.mass)
     }
 
     /// Takes in a batch of sightings that belong together (a fraction of a second), and says where the device is.
     ///
-    /// Sightings of receivers that the model does not know are passed over. Cost: cells times (receivers of the batch,
-    /// and the width of the blur).
+    /// Sightings of anchors that the model does not know, or that were not prepared ([`Model::prepare`]), are passed over.
+    /// Cost: cells of the window times (anchors of the batch, and the width of the blur).
     pub fn update(&mut self, model: &Model, batch: &[Sample]) -> Option<Position> {
         let time = batch.iter().map(|s| s.time).max()?;
-        self.predict(model, time);
-        let mut log_likelihood = vec![0.0_f32; self.belief.len()];
+        self.follow(model, batch);
+        let mut scratch = Vec::new();
+        self.predict(model, time, &mut scratch);
         let weights: Vec<f64> = batch.iter().map(|sample| self.listen(model, sample)).collect();
-        let power = self.power_at_1m(model);
-        for (sample, weight) in batch.iter().zip(weights) {
-            let Some(map) = model.receivers.get(sample.receiver.get()) else { continue };
-            let level = (sample.rssi - map.rssi_offset - power) as f32;
-            let weight = weight as f32;
-            for ((log, expected), table) in log_likelihood.iter_mut().zip(&map.expected).zip(&map.fading) {
-                *log += weight * model.fadings.get(*table).log_density(level - expected);
+        let sends = self.power_at_1m(model, Direction::Sends);
+        let hears = self.power_at_1m(model, Direction::Hears);
+        let samples = batch.iter().zip(weights).filter(|(_, weight)| *weight > 0.0).filter_map(|(sample, weight)| {
+            let power = if model.anchors.direction(sample.anchor) == Direction::Sends { sends } else { hears };
+            let reading = sample.rssi - model.anchors.offset(sample.anchor) - power;
+            Some((model.anchors.map(sample.anchor)?, reading, weight as f32))
+        });
+        let samples: Vec<(&LevelMap, f64, f32)> = samples.collect();
+        scratch.clear();
+        scratch.resize(self.mass.len(), 0.0);
+        for (cells, own) in self.window.rows(&model.grid) {
+            for (map, reading, weight) in &samples {
+                let logs = &mut scratch[own.clone()];
+                map.add_log_densities(&model.fadings, cells.clone(), *reading, *weight, logs);
             }
         }
-        self.multiply(model, &log_likelihood);
-        for heard in &mut self.heard {
-            if heard.last == time || batch.iter().any(|s| s.receiver == heard.receiver) {
-                let level = mean_under(&self.belief, &model.receivers[heard.receiver.get()].expected);
-                heard.beliefs = (heard.beliefs + 1.0).min(LONGEST_MEAN);
-                heard.believed += (level - heard.believed) / heard.beliefs;
-            }
+        self.multiply(model, &scratch);
+        if !self.power.surveyed {
+            self.learn(model, batch);
         }
-        Some(self.position(model, time))
+        let position = self.position(model, time);
+        if self.window.is_at_edge(&model.grid, position.point) {
+            self.move_window(model, Window::around(&model.grid, position.point));
+        }
+        Some(position)
     }
 
-    /// Notes what a receiver heard; gives the weight of this sighting.
+    /// Notes what was heard; gives the weight of this sighting.
     fn listen(&mut self, model: &Model, sample: &Sample) -> f64 {
-        let Some(map) = model.receivers.get(sample.receiver.get()) else { return 0.0 };
-        let rssi = sample.rssi - map.rssi_offset;
-        let Some(heard) = self.heard.iter_mut().find(|heard| heard.receiver == sample.receiver) else {
+        if model.anchors.map(sample.anchor).is_none() {
+            return 0.0;
+        }
+        let rssi = sample.rssi - model.anchors.offset(sample.anchor);
+        let Some(heard) = self.heard.iter_mut().find(|heard| heard.anchor == sample.anchor) else {
+            self.make_room(model);
             self.heard.push(Heard {
-                receiver: sample.receiver,
+                anchor: sample.anchor,
                 last: sample.time,
                 mean: rssi,
                 samples: 1.0,
@@ -213,17 +260,34 @@ impl Filter {
         heard.last = heard.last.max(sample.time);
         heard.samples = (heard.samples + 1.0).min(LONGEST_MEAN);
         heard.mean += (rssi - heard.mean) / heard.samples;
-        (since / INDEPENDENT_AFTER).min(1.0)
+        (since / model.independent_after).min(1.0)
     }
 
-    fn power_at_1m(&self, model: &Model) -> f64 {
-        if self.power.surveyed {
-            return self.power.dbm;
+    /// Forgets the fixed beacon that was heard the longest ago, where there are too many.
+    fn make_room(&mut self, model: &Model) {
+        let fixed =
+            || (0..self.heard.len()).filter(|at| model.anchors.direction(self.heard[*at].anchor) == Direction::Hears);
+        if self.heard.len() >= MOST_FIXED
+            && fixed().count() >= MOST_FIXED
+            && let Some(oldest) = fixed().min_by_key(|at| self.heard[*at].last)
+        {
+            self.heard.remove(oldest);
         }
-        let own = if self.power.own { OWN_POWER_WEIGHT } else { DEFAULT_POWER_WEIGHT };
-        let (mut sum, mut weight) = (own * self.power.dbm, own);
-        for heard in &self.heard {
-            let anywhere = model.expected_means[heard.receiver.get()];
+    }
+
+    /// What arrives at 1 m, learned from one direction alone.
+    fn power_at_1m(&self, model: &Model, direction: Direction) -> f64 {
+        let prior = match direction {
+            Direction::Sends => self.power,
+            Direction::Hears => PowerPrior { dbm: model.usual_power, own: false, surveyed: false },
+        };
+        if prior.surveyed {
+            return prior.dbm;
+        }
+        let own = if prior.own { OWN_POWER_WEIGHT } else { DEFAULT_POWER_WEIGHT };
+        let (mut sum, mut weight) = (own * prior.dbm, own);
+        for heard in self.heard.iter().filter(|heard| model.anchors.direction(heard.anchor) == direction) {
+            let anywhere = model.anchors.expected_mean(heard.anchor);
             let expected = if heard.beliefs > 0.0 {
                 PRIOR_BLEND * anywhere + (1.0 - PRIOR_BLEND) * heard.believed
             } else {
@@ -235,23 +299,108 @@ impl Filter {
         sum / weight
     }
 
-    fn predict(&mut self, model: &Model, time: Timestamp) {
-        let before = self.updated.replace(self.updated.map_or(time, |updated| updated.max(time)));
-        let dt = before.map_or(Duration::ZERO, |before| time.since(before)).as_secs_f64().min(LONGEST_STEP);
-        if dt <= 0.0 {
+    /// Notes the levels that would be expected of the anchors of a batch under the present belief.
+    fn learn(&mut self, model: &Model, batch: &[Sample]) {
+        for heard in &mut self.heard {
+            if batch.iter().any(|sample| sample.anchor == heard.anchor)
+                && let Some(map) = model.anchors.map(heard.anchor)
+            {
+                let rows = self.window.rows(&model.grid);
+                let level: f64 = rows.map(|(cells, own)| map.mean_under(cells, &self.mass[own])).sum();
+                heard.beliefs = (heard.beliefs + 1.0).min(LONGEST_MEAN);
+                heard.believed += (level - heard.believed) / heard.beliefs;
+            }
+        }
+    }
+
+    /// Looks elsewhere where the loudest anchor says so: at once the first time, later when it keeps saying so.
+    fn follow(&mut self, model: &Model, batch: &[Sample]) {
+        if self.window == Window::whole(&model.grid) {
             return;
         }
-        let wander = if self.power.surveyed { SURVEYED_WANDER } else { WANDER };
-        let kernel = kernel(wander * dt.sqrt() / model.grid.cell);
-        let (columns, rows) = (model.grid.columns, model.grid.rows);
-        for level in self.belief.chunks_mut(columns * rows) {
-            blur(level, columns, rows, &kernel);
+        let loudness = |sample: &Sample| sample.rssi - model.anchors.offset(sample.anchor);
+        let known = batch.iter().filter_map(|sample| Some((sample, model.anchors.point(sample.anchor)?)));
+        let Some((_, point)) = known.max_by(|(a, _), (b, _)| loudness(a).total_cmp(&loudness(b))) else { return };
+        let is_first = self.updated.is_none();
+        self.strays = if self.window.is_beyond(&model.grid, point, STRAY) { self.strays + 1 } else { 0 };
+        if is_first || self.strays >= STRAY_UPDATES {
+            self.look_around(model, Window::around(&model.grid, point));
         }
-        let share = (UNIFORM_SHARE * dt) as f32;
+    }
+
+    /// Knows nothing but that the device is in that window.
+    fn look_around(&mut self, model: &Model, window: Window) {
+        self.window = window;
+        self.strays = 0;
+        self.mass.clear();
+        self.mass.resize(window.len(&model.grid), 0.0);
+        let mut open = 0.0_f32;
+        for (cells, own) in window.rows(&model.grid) {
+            for (mass, is_open) in self.mass[own].iter_mut().zip(&model.grid.open[cells]) {
+                *mass = if *is_open { 1.0 } else { 0.0 };
+                open += *mass;
+            }
+        }
+        self.even = 1.0 / open.max(1.0);
+        let even = self.even;
+        if open > 0.0 {
+            self.mass.iter_mut().for_each(|mass| *mass *= even);
+        } else {
+            // Nothing is open where the loudest anchor hangs: then it is not known at all.
+            let count = self.mass.len().max(1);
+            self.mass.fill(1.0 / count as f32);
+        }
+    }
+
+    /// Moves the window along with the device; the cells that come into sight begin with what was spread over everything.
+    fn move_window(&mut self, model: &Model, window: Window) {
+        let (before, mass) = (self.window, std::mem::take(&mut self.mass));
+        if before == window {
+            self.mass = mass;
+            return;
+        }
+        self.look_around(model, window);
+        let floor = (UNIFORM_SHARE * f64::from(self.even)) as f32;
+        for (at, (cells, own)) in window.rows(&model.grid).enumerate() {
+            let (level, row) = (at / window.rows, window.row + at % window.rows);
+            for (offset, (new, open)) in self.mass[own].iter_mut().zip(&model.grid.open[cells]).enumerate() {
+                let column = window.column + offset;
+                let is_known = (before.column..before.column + before.columns).contains(&column)
+                    && (before.row..before.row + before.rows).contains(&row);
+                *new = match (is_known, open) {
+                    (true, _) => {
+                        let row = level * before.rows + row - before.row;
+                        mass[row * before.columns + column - before.column]
+                    }
+                    (false, true) => floor,
+                    (false, false) => 0.0,
+                };
+            }
+        }
+        let total = self.mass.iter().copied().map(f64::from).sum();
+        self.normalise(model, total);
+    }
+
+    fn predict(&mut self, model: &Model, time: Timestamp, scratch: &mut Vec<f32>) {
+        let Some(before) = self.updated else {
+            self.updated = Some(time);
+            return;
+        };
+        let elapsed = time.since(before);
+        let Some(kernel) = model.kernels.at_most(elapsed) else { return };
+        // What is shorter than a step is left for the next one.
+        let taken = Duration::from_secs_f64(kernel.seconds);
+        self.updated = Some(if elapsed >= LONGEST_STEP { time } else { (before + taken).min(time) });
+        kernel.spread(&model.grid, &self.window, &mut self.mass, scratch);
+        let share = (UNIFORM_SHARE * kernel.seconds) as f32;
         let mut total = 0.0;
-        for ((mass, open), uniform) in self.belief.iter_mut().zip(&model.grid.open).zip(&model.uniform) {
-            *mass = if *open { *mass * (1.0 - share) + share * uniform } else { 0.0 };
-            total += f64::from(*mass);
+        for (cells, own) in self.window.rows(&model.grid) {
+            let mut sum = 0.0_f32;
+            for (mass, open) in self.mass[own].iter_mut().zip(&model.grid.open[cells]) {
+                *mass = if *open { *mass * (1.0 - share) + share * self.even } else { 0.0 };
+                sum += *mass;
+            }
+            total += f64::from(sum);
         }
         self.normalise(model, total);
     }
@@ -259,9 +408,13 @@ impl Filter {
     fn multiply(&mut self, model: &Model, log_likelihood: &[f32]) {
         let greatest = log_likelihood.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut total = 0.0;
-        for (mass, log) in self.belief.iter_mut().zip(log_likelihood) {
-            *mass *= (log - greatest).exp();
-            total += f64::from(*mass);
+        for (masses, logs) in self.mass.chunks_mut(64).zip(log_likelihood.chunks(64)) {
+            let mut sum = 0.0_f32;
+            for (mass, log) in masses.iter_mut().zip(logs) {
+                *mass *= exp(log - greatest);
+                sum += *mass;
+            }
+            total += f64::from(sum);
         }
         self.normalise(model, total);
     }
@@ -270,98 +423,85 @@ impl Filter {
         // Nothing left means that the evidence contradicts the belief everywhere: begin anew.
         if total > 1e-30 && total.is_finite() {
             let scale = (1.0 / total) as f32;
-            self.belief.iter_mut().for_each(|mass| *mass *= scale);
+            self.mass.iter_mut().for_each(|mass| *mass *= scale);
         } else {
-            self.belief.copy_from_slice(&model.uniform);
+            self.look_around(model, self.window);
         }
     }
 
     /// The mean and spread of the belief on the likeliest level, which changes only for a clear majority.
     fn position(&mut self, model: &Model, time: Timestamp) -> Position {
-        let grid = &model.grid;
-        let shares: Vec<f64> =
-            self.belief.chunks(grid.level_len()).map(|level| level.iter().map(|m| f64::from(*m)).sum()).collect();
-        let likeliest = (0..shares.len()).max_by(|a, b| shares[*a].total_cmp(&shares[*b])).unwrap_or(0);
-        if shares[likeliest] >= LEVEL_SWITCH || self.heard.iter().all(|heard| heard.beliefs <= 1.0) {
+        let (grid, window) = (&model.grid, &self.window);
+        let moments: Vec<Moments> =
+            self.mass.chunks(window.level_len()).map(|level| Moments::of(level, window.columns)).collect();
+        let likeliest =
+            (0..moments.len()).max_by(|a, b| moments[*a].mass.total_cmp(&moments[*b].mass)).unwrap_or(0);
+        if moments[likeliest].mass >= LEVEL_SWITCH || self.heard.iter().all(|heard| heard.samples <= 1.0) {
             self.level = likeliest;
         }
-        let first = self.level * grid.level_len();
-        let (mut sum, mut x, mut y, mut xx, mut yy) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        for (at, mass) in self.belief[first..first + grid.level_len()].iter().enumerate() {
-            let (mass, p) = (f64::from(*mass), grid.centre(at));
-            sum += mass;
-            x += mass * p.x;
-            y += mass * p.y;
-            xx += mass * p.x * p.x;
-            yy += mass * p.y * p.y;
-        }
-        // A level that was kept against the evidence still has the uniform share; without any mass the centre serves.
-        if sum <= 0.0 {
-            (sum, x, y) = (1.0, grid.origin.x, grid.origin.y);
-        }
-        let mean = Point { x: x / sum, y: y / sum };
-        let variance = ((xx + yy) / sum - mean.x * mean.x - mean.y * mean.y).max(0.0);
-        // Half a cell is as fine as the grid can see.
-        let scale = if self.power.surveyed { SURVEYED_ACCURACY_SCALE } else { ACCURACY_SCALE };
-        let accuracy = (scale * (variance / 2.0).sqrt()).max(grid.cell / 2.0);
-        let level = grid.levels.get(self.level).copied().unwrap_or(LevelOrdinal(0));
-        Position { point: mean, level, accuracy, time }
-    }
-}
-
-fn mean_under(belief: &[f32], levels: &[f32]) -> f64 {
-    belief.iter().zip(levels).map(|(mass, level)| f64::from(mass * level)).sum()
-}
-
-/// A symmetric kernel of that standard deviation in cells: its centre and one side.
-fn kernel(sd: f64) -> Vec<f32> {
-    // Three taps carry a small variance exactly, where a sampled Gaussian would not.
-    if sd < 0.7 {
-        let side = sd * sd / 2.0;
-        return vec![(1.0 - 2.0 * side) as f32, side as f32];
-    }
-    let raw: Vec<f64> = (0..=(3.0 * sd).ceil() as usize).map(|at| (-0.5 * (at as f64 / sd).powi(2)).exp()).collect();
-    let total = raw[0] + 2.0 * raw[1..].iter().sum::<f64>();
-    raw.iter().map(|weight| (weight / total) as f32).collect()
-}
-
-/// Blurs one level by the kernel along both axes; what would leave is reflected.
-fn blur(level: &mut [f32], columns: usize, rows: usize, kernel: &[f32]) {
-    let mut line = vec![0.0; columns.max(rows)];
-    for row in 0..rows {
-        blur_line(level, row * columns, 1, columns, kernel, &mut line);
-    }
-    for column in 0..columns {
-        blur_line(level, column, columns, rows, kernel, &mut line);
-    }
-}
-
-fn blur_line(level: &mut [f32], first: usize, stride: usize, len: usize, kernel: &[f32], line: &mut [f32]) {
-    let reach = kernel.len() - 1;
-    let line = &mut line[..len];
-    for (at, value) in line.iter_mut().enumerate() {
-        *value = level[first + at * stride];
-    }
-    for at in 0..len {
-        let mut sum = kernel[0] * line[at];
-        if at >= reach && at + reach < len {
-            for (by, weight) in kernel.iter().enumerate().skip(1) {
-                sum += weight * (line[at - by] + line[at + by]);
-            }
+        let moments = &moments[self.level];
+        let (point, variance) = if moments.mass > 0.0 {
+            let (column, row) = (moments.column / moments.mass, moments.row / moments.mass);
+            let variance = moments.squares / moments.mass - column * column - row * row;
+            let x = grid.origin.x + (window.column as f64 + column + 0.5) * grid.cell;
+            let y = grid.origin.y + (window.row as f64 + row + 0.5) * grid.cell;
+            (Point { x, y }, variance.max(0.0) * grid.cell * grid.cell)
         } else {
-            for (by, weight) in kernel.iter().enumerate().skip(1) {
-                sum +=
-                    weight * (line[reflect(at as isize - by as isize, len)] + line[reflect((at + by) as isize, len)]);
-            }
-        }
-        level[first + at * stride] = sum;
+            // A level that was kept against the evidence still has the uniform share; without any mass its middle serves.
+            let middle = |first: usize, len: usize| (first as f64 + len as f64 / 2.0) * grid.cell;
+            let x = grid.origin.x + middle(window.column, window.columns);
+            let y = grid.origin.y + middle(window.row, window.rows);
+            (Point { x, y }, middle(0, window.columns.max(window.rows)).powi(2))
+        };
+        // Half a cell is as fine as the grid can see.
+        let accuracy = (model.accuracy_scale * (variance / 2.0).sqrt()).max(grid.cell / 2.0);
+        let level = grid.levels.get(self.level).copied().unwrap_or(LevelOrdinal(0));
+        Position { point, level, accuracy, time }
     }
 }
 
-fn reflect(at: isize, len: usize) -> usize {
-    let period = 2 * len as isize;
-    let at = at.rem_euclid(period);
-    (if at >= len as isize { period - 1 - at } else { at }) as usize
+/// The moments of one level, in cells.
+#[derive(Debug, Default)]
+struct Moments {
+    mass: f64,
+    column: f64,
+    row: f64,
+    /// Of both axes together.
+    squares: f64,
+}
+
+impl Moments {
+    fn of(level: &[f32], columns: usize) -> Self {
+        let mut sum = Self::default();
+        for (row, cells) in level.chunks(columns).enumerate() {
+            let (mut mass, mut first, mut second) = (0.0_f32, 0.0_f32, 0.0_f32);
+            for (at, cell) in cells.iter().enumerate() {
+                let at = at as f32;
+                mass += cell;
+                first += cell * at;
+                second += cell * at * at;
+            }
+            let (row, mass) = (row as f64, f64::from(mass));
+            sum.mass += mass;
+            sum.column += f64::from(first);
+            sum.row += mass * row;
+            sum.squares += f64::from(second) + mass * row * row;
+        }
+        sum
+    }
+}
+
+/// e to a power that is not positive, to 4 digits, by nothing but sums, products and bits: it is the same on every machine,
+/// and the compiler makes vectors of it.
+#[inline]
+fn exp(power: f32) -> f32 {
+    // 2^(n + f) with n whole and f from -1/2 to 1/2.
+    let exponent = (power * std::f32::consts::LOG2_E).max(-126.0);
+    let whole = (exponent - 0.5) as i32;
+    let f = exponent - whole as f32;
+    // The Taylor series of 2^f.
+    let fraction = 1.0 + f * (0.693_147_2 + f * (0.240_226_5 + f * (0.055_504_1 + f * 0.009_618_1)));
+    f32::from_bits(((whole + 127) as u32) << 23) * fraction
 }
 
 #[cfg(test)]
@@ -369,28 +509,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blurring_keeps_the_mass_and_adds_the_variance() {
-        for sd in [0.3, 0.69, 0.71, 2.5] {
-            let (columns, rows) = (61, 41);
-            let mut level = vec![0.0; columns * rows];
-            level[20 * columns + 30] = 1.0;
-            blur(&mut level, columns, rows, &kernel(sd));
-            let total: f32 = level.iter().sum();
-            let variance: f64 = level
-                .iter()
-                .enumerate()
-                .map(|(at, mass)| f64::from(*mass) * ((at % columns) as f64 - 30.0).powi(2))
-                .sum();
-            assert!((total - 1.0).abs() < 1e-4, "{sd} {total}");
-            assert!((variance - sd * sd).abs() < 0.06 * sd * sd, "{sd} {variance}");
+    fn the_quick_power_is_the_power() {
+        for at in 0..9_000 {
+            let power = at as f32 * -0.01;
+            let (quick, exact) = (exp(power), power.exp());
+            assert!((quick - exact).abs() <= 1e-4 * exact + 1e-37, "{power}: {quick} {exact}");
         }
-    }
-
-    #[test]
-    fn nothing_leaves_through_the_edge() {
-        let mut level = vec![0.0; 5];
-        level[0] = 1.0;
-        blur(&mut level, 5, 1, &kernel(3.0));
-        assert!((level.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        assert!(exp(-1e9) < 1e-37);
     }
 }

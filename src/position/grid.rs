@@ -5,9 +5,9 @@ use crate::registry::{Level, Registry, bounds, ring_holds, shape_bounds};
 
 /// Side of a cell in metres, where the site is small enough.
 const CELL: f64 = 0.75;
-/// At most so many cells over all levels; the cells of a larger site are larger.
-const MOST_CELLS: f64 = 8_192.0;
-/// What the box of receivers and zones is widened by, in metres.
+/// At most so many cells over all levels (a store of 150 m by 120 m on two); the cells of a larger site are larger.
+const MOST_CELLS: f64 = 65_536.0;
+/// What the box of receivers and zones is widened by where a level has no outline, in metres.
 const MARGIN: f64 = 0.5;
 /// Height at which a device is carried, in metres.
 const DEVICE_HEIGHT: f64 = 1.0;
@@ -29,7 +29,7 @@ pub struct Grid {
     pub rows: usize,
     /// The levels, in the site's order; cells of the first come first.
     pub levels: Vec<LevelOrdinal>,
-    /// For each cell, whether its centre lies within its level's outline.
+    /// For each cell, whether half of it or so lies within its level's outline.
     pub open: Vec<bool>,
 }
 
@@ -41,11 +41,13 @@ impl Grid {
         let outlines = levels.iter().flat_map(|level| level.outline.iter().flatten().copied());
         let zones = registry.zones().iter().filter_map(|zone| shape_bounds(&zone.shape)).flat_map(|(a, b)| [a, b]);
         let (Point { x: x0, y: y0 }, Point { x: x1, y: y1 }) = bounds(receivers.chain(outlines).chain(zones));
-        let (width, height) = (x1 - x0 + 2.0 * MARGIN, y1 - y0 + 2.0 * MARGIN);
+        let margin = if levels.iter().all(|level| level.outline.is_some()) { 0.0 } else { MARGIN };
+        let (width, height) = (x1 - x0 + 2.0 * margin, y1 - y0 + 2.0 * margin);
+        let (width, height) = (width.max(CELL), height.max(CELL));
         let cell = CELL.max((width * height * levels.len() as f64 / MOST_CELLS).sqrt());
         let (columns, rows) = ((width / cell).ceil() as usize, (height / cell).ceil() as usize);
         let mut grid = Self {
-            origin: Point { x: x0 - MARGIN, y: y0 - MARGIN },
+            origin: Point { x: x0 - margin, y: y0 - margin },
             cell,
             columns,
             rows,

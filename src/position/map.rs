@@ -9,6 +9,8 @@
 //! kernel (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, algorithm 2.1), the kernel that the
 //! measurements of shadowing suggest (Gudmundson, *Electronics Letters* 27(23), 1991).
 
+use std::ops::Range;
+
 use crate::model::{LevelOrdinal, Point};
 use crate::registry::{Calibration, Level, Receiver, ReceiverCalibration, SurveyPoint};
 
@@ -17,7 +19,7 @@ use super::grid::{Grid, Links};
 use super::linear::Cholesky;
 
 /// Uncertainty of the log-distance law where nothing was surveyed, in dB.
-const LAW_SD: f64 = 4.0;
+const LAW_SD: f64 = 6.0;
 /// Variance of the shadowing, in dB².
 const SHADOWING: f64 = 25.0;
 /// Distance over which shadowing loses 1 - 1/e of its likeness, in metres.
@@ -33,6 +35,9 @@ const TABLES: (f64, f64, f64) = (1.5, 10.0, 0.25);
 /// Cells that are predicted together.
 const TOGETHER: usize = 16;
 
+/// Expected levels are kept in steps of the tables.
+const STEPS_PER_DB: f64 = 1.0 / super::fading::STEP;
+
 /// The tables of log densities, one for each step of uncertainty.
 #[derive(Debug)]
 pub(super) struct Fadings(Vec<Fading>);
@@ -44,7 +49,7 @@ impl Fadings {
         Self((0..count).map(|at| Fading::new(least + at as f64 * step)).collect())
     }
 
-    /// The table of that number, as [`ReceiverMap::fading`] gives it.
+    /// The table of that number, as [`Fadings::table`] gives it.
     #[inline]
     pub(super) fn get(&self, table: u8) -> &Fading {
         &self.0[usize::from(table)]
@@ -57,13 +62,97 @@ impl Fadings {
     }
 }
 
+/// What is to be expected between one anchor and a device in each cell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LevelMap {
+    /// In steps of the fading tables, relative to the power at 1 m.
+    expected: Vec<i16>,
+    uncertainty: Uncertainty,
+}
+
+/// Which fading table is to be used.
+#[derive(Debug, Clone, PartialEq)]
+enum Uncertainty {
+    /// The same one everywhere.
+    Even(u8),
+    /// One for each cell.
+    Cells(Vec<u8>),
+}
+
+impl LevelMap {
+    /// By the log-distance law.
+    pub(super) fn by_law(grid: &Grid, links: &Links<'_>, exponent: f64) -> Self {
+        let expected = (0..grid.len()).map(|cell| {
+            let link = links.from(grid.centre(cell), grid.levels[cell / grid.level_len()]);
+            quantised(-10.0 * exponent * link.log_distance - link.floor_loss)
+        });
+        Self { expected: expected.collect(), uncertainty: Uncertainty::Even(Fadings::table(LAW_SD)) }
+    }
+
+    /// By the survey of a receiver; relative to `power` in dBm.
+    fn surveyed(grid: &Grid, levels: &[Level], of: &ReceiverCalibration, power: f64) -> Self {
+        let (mut expected, mut tables) = (Vec::with_capacity(grid.len()), Vec::with_capacity(grid.len()));
+        let survey = Survey::new(levels, of);
+        for (at, level) in grid.levels.iter().enumerate() {
+            let cells: Vec<Point> =
+                (at * grid.level_len()..(at + 1) * grid.level_len()).map(|cell| grid.centre(cell)).collect();
+            for (level, sd) in survey.at(&cells, *level) {
+                expected.push(quantised(level - power));
+                tables.push(Fadings::table(sd));
+            }
+        }
+        Self { expected, uncertainty: Uncertainty::Cells(tables) }
+    }
+
+    /// Adds the log density of a reading, so many dB over the power at 1 m, in each of a row of cells, `weight` times.
+    #[inline]
+    pub(super) fn add_log_densities(
+        &self,
+        fadings: &Fadings,
+        cells: Range<usize>,
+        reading: f64,
+        weight: f32,
+        logs: &mut [f32],
+    ) {
+        let reading = i32::from(quantised(reading));
+        let expected = &self.expected[cells.clone()];
+        match &self.uncertainty {
+            Uncertainty::Even(table) => {
+                let table = fadings.get(*table);
+                for (log, expected) in logs.iter_mut().zip(expected) {
+                    *log += weight * table.log_density_at(reading - i32::from(*expected));
+                }
+            }
+            Uncertainty::Cells(tables) => {
+                for ((log, expected), table) in logs.iter_mut().zip(expected).zip(&tables[cells]) {
+                    *log += weight * fadings.get(*table).log_density_at(reading - i32::from(*expected));
+                }
+            }
+        }
+    }
+
+    /// The expected level under a part of a belief, in dB, times the mass of that part.
+    #[inline]
+    pub(super) fn mean_under(&self, cells: Range<usize>, mass: &[f32]) -> f64 {
+        let sum: f32 = mass.iter().zip(&self.expected[cells]).map(|(mass, level)| mass * f32::from(*level)).sum();
+        f64::from(sum) / STEPS_PER_DB
+    }
+
+    /// Bytes that it takes.
+    pub(super) const fn bytes_per_cell() -> usize {
+        size_of::<i16>()
+    }
+}
+
+fn quantised(db: f64) -> i16 {
+    (db * STEPS_PER_DB).round() as i16
+}
+
 /// The map of one receiver.
 #[derive(Debug)]
 pub(super) struct ReceiverMap {
-    /// The expected level of each cell, in dB relative to the power at 1 m.
-    pub(super) expected: Vec<f32>,
-    /// The number of the table for the uncertainty of each cell.
-    pub(super) fading: Vec<u8>,
+    /// The levels.
+    pub(super) levels: LevelMap,
     /// What to subtract from the receiver's readings, in dB.
     pub(super) rssi_offset: f64,
     /// Whether it was surveyed.
@@ -79,49 +168,21 @@ impl ReceiverMap {
         exponent: f64,
         calibration: Option<&Calibration>,
     ) -> Self {
-        match calibration.and_then(|whole| Some((whole, whole.of(receiver)?))) {
-            Some((whole, of)) => Self::surveyed(grid, levels, of, whole.measured_power.get()),
-            None => {
-                let exponent = calibration.map_or(exponent, |whole| whole.path_loss_exponent);
-                Self::by_law(grid, receiver, levels, exponent)
-            }
+        if let Some((whole, of)) = calibration.and_then(|whole| Some((whole, whole.of(receiver)?))) {
+            return Self {
+                levels: LevelMap::surveyed(grid, levels, of, whole.measured_power.get()),
+                // The readings of the survey had it too.
+                rssi_offset: 0.0,
+                is_surveyed: true,
+            };
         }
-    }
-
-    fn by_law(grid: &Grid, receiver: &Receiver, levels: &[Level], exponent: f64) -> Self {
+        let exponent = calibration.map_or(exponent, |whole| whole.path_loss_exponent);
         let links = Links::new(levels, receiver.point, receiver.z, receiver.level);
-        let expected = (0..grid.len())
-            .map(|cell| {
-                let link = links.from(grid.centre(cell), grid.levels[cell / grid.level_len()]);
-                (-10.0 * exponent * link.log_distance - link.floor_loss) as f32
-            })
-            .collect();
         Self {
-            expected,
-            fading: vec![Fadings::table(LAW_SD); grid.len()],
+            levels: LevelMap::by_law(grid, &links, exponent),
             rssi_offset: receiver.rssi_offset,
             is_surveyed: false,
         }
-    }
-
-    fn surveyed(grid: &Grid, levels: &[Level], of: &ReceiverCalibration, power: f64) -> Self {
-        let mut map = Self {
-            expected: Vec::with_capacity(grid.len()),
-            fading: Vec::with_capacity(grid.len()),
-            // The readings of the survey had it too.
-            rssi_offset: 0.0,
-            is_surveyed: true,
-        };
-        let survey = Survey::new(levels, of);
-        for (at, level) in grid.levels.iter().enumerate() {
-            let cells: Vec<Point> =
-                (at * grid.level_len()..(at + 1) * grid.level_len()).map(|cell| grid.centre(cell)).collect();
-            for (expected, sd) in survey.at(&cells, *level) {
-                map.expected.push((expected - power) as f32);
-                map.fading.push(Fadings::table(sd));
-            }
-        }
-        map
     }
 }
 

@@ -2,8 +2,8 @@
 //! `r2` in their middles, devices `d1` and `d2` with consent, `d3` without, a fixed beacon.
 
 use super::{
-    Beacon, Consent, Device, DeviceKind, Labels, Level, PresenceSettings, RadioDefaults, Receiver, Registry, Shape,
-    Site, Zone,
+    Beacon, Consent, Device, DeviceKind, KindMargins, Labels, Level, PresenceSettings, RadioDefaults, Receiver,
+    Registry, Shape, Site, Zone,
 };
 use crate::model::{BeaconId, DeviceId, Frame, LatLon, LevelOrdinal, Point, ReceiverId, SiteId, ZoneId};
 
@@ -24,6 +24,7 @@ pub(crate) fn site() -> Site {
             outline: Some(rectangle(0.0, 0.0, 30.0, 10.0)),
         }],
         radio: RadioDefaults::default(),
+        margins: KindMargins::default(),
     }
 }
 

@@ -19,8 +19,8 @@ pub use calibration::{BeaconCalibration, Calibration, MOST_MOVED, ReceiverCalibr
 pub use identity::{Identity, IdentityError};
 pub use shape::{bounds, edges, ring_holds, shape_bounds, shape_holds};
 pub use site::{
-    Beacon, Consent, Device, DeviceKind, Labels, Level, PresenceSettings, RadioDefaults, Receiver, Ring, Shape, Site,
-    Zone,
+    Beacon, Consent, Device, DeviceKind, KindMargins, Labels, Level, PresenceSettings, RadioDefaults, Receiver, Ring,
+    Shape, Site, Zone,
 };
 
 use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, ZoneId};

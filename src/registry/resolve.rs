@@ -1,6 +1,6 @@
 //! From an advertisement to the beacon that sent it.
 
-use crate::advert::{Advertisement, Frame, frames};
+use crate::advert::{Address, Advertisement, AdvertisingData, Frame, frames};
 
 use super::{BeaconIndex, Identity, Registry};
 
@@ -24,19 +24,24 @@ impl Registry {
     ///
     /// A stranger costs one look-up for each frame and one for its address; nothing is allocated.
     pub fn resolve(&self, heard: &Advertisement) -> Option<BeaconIndex> {
-        frames(&heard.data)
+        self.sender(&heard.data, heard.address)
+    }
+
+    /// As [`Registry::resolve`], by what was sent and from which address.
+    pub fn sender(&self, data: &AdvertisingData, address: Option<Address>) -> Option<BeaconIndex> {
+        frames(data)
             .filter_map(|frame| Identity::of_frame(&frame.ok()?))
             .find_map(|identity| self.beacon_of(&identity))
-            .or_else(|| self.beacon_of(&Identity::Mac(heard.address?.bytes)))
+            .or_else(|| self.beacon_of(&Identity::Mac(address?.bytes)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advert::{Address, AdvertisingData, full_uuid};
+    use crate::advert::full_uuid;
     use crate::model::{BeaconId, Frame as SiteFrame, LatLon, LevelOrdinal, ReceiverId, Rssi, SiteId, Timestamp};
-    use crate::registry::{Beacon, Level, RadioDefaults, Site};
+    use crate::registry::{Beacon, KindMargins, Level, RadioDefaults, Site};
 
     const IBEACON: &str = "ibeacon:41424344-4546-4748-4940-414243444546/1/2";
     const UID: &str = "eddystone-uid:12345678901234678901/000000000001";
@@ -51,6 +56,7 @@ mod tests {
             frame: SiteFrame::new(LatLon { latitude: 48.0, longitude: 2.0 }, 0.0).unwrap(),
             levels: vec![Level { ordinal: LevelOrdinal(0), name: "0".to_owned(), elevation: 0.0, outline: None }],
             radio: RadioDefaults::default(),
+            margins: KindMargins::default(),
         };
         let beacons = [IBEACON, UID, ALTBEACON, MAC].iter().enumerate().map(|(at, identity)| Beacon {
             id: BeaconId::new(&format!("b{at}")).unwrap(),

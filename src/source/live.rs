@@ -1,5 +1,5 @@
 //! Sightings as they are heard, from a program beside this one: JSON Lines on standard input or a named pipe, one sighting
-//! or position report a line, as in a sightings file. For radios that this program does not drive itself.
+//! (by a receiver or by a device) or position report a line, as in a sightings file. For radios that this program does not drive itself.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -84,6 +84,7 @@ fn read(reader: impl Read, name: &str, sink: &Sink, faults: &mut Throttle) -> bo
     while let Some(next) = sightings.next() {
         match next {
             Ok((_, Input::Advertisement(heard))) => sink.advertisement(heard),
+            Ok((_, Input::Heard(heard))) => sink.device_sighting(heard),
             Ok((_, Input::PositionReport(report))) => {
                 if !sink.report(report) {
                     return false;

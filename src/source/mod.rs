@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
-use crate::advert::Advertisement;
+use crate::advert::{Advertisement, DeviceSighting};
 use crate::clock::Clock;
 use crate::engine::{Input, ReceiverState};
 use crate::model::{ReceiverId, Timestamp};
@@ -106,6 +106,13 @@ impl Sink {
             if let Some(counters) = counters {
                 counters.shed.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Hands over what a device heard; drops and counts it where the gateway is behind.
+    pub fn device_sighting(&self, heard: DeviceSighting) {
+        if self.queue.try_send(Observation::Input(heard.time, Input::Heard(heard))).is_err() {
+            self.shed.fetch_add(1, Ordering::Relaxed);
         }
     }
 

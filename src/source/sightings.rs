@@ -1,9 +1,9 @@
 //! Sightings files: JSON Lines, one sighting or position report a line.
 //!
 //! A sighting has `time`, `receiver` and `rssi`, and may have `address`, `address_type` (`public` or `random`),
-//! `manufacturer_data` and `service_data` (each from an identifier in hex to bytes in hex). A position report has `time`,
-//! `device`, `latitude`, `longitude` and `accuracy`, and may have `level`. Other members are ignored; `null` is as good as
-//! no member.
+//! `manufacturer_data` and `service_data` (each from an identifier in hex to bytes in hex). With `device` in place of
+//! `receiver` it is what that device heard of a fixed beacon. A position report has `time`, `device`, `latitude`,
+//! `longitude` and `accuracy`, and may have `level`. Other members are ignored; `null` is as good as no member.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ use super::lines::{Line, Lines};
 use super::replay::Cause;
 use crate::advert::line::{MAX_LINE, Text};
 use crate::advert::text::{self, TextError};
-use crate::advert::{Address, AddressError, Advertisement, AdvertisingData};
+use crate::advert::{Address, AddressError, Advertisement, AdvertisingData, DeviceSighting};
 use crate::clock::Clock;
 use crate::engine::Input;
 use crate::model::{DeviceId, IdError, LatLon, LevelOrdinal, ReceiverId, Rssi, Timestamp, TimestampError, UnitError};
@@ -43,18 +43,25 @@ pub enum SightingError {
         column: usize,
     },
     /// It is neither a sighting nor a position report.
-    #[error("the line has neither \"receiver\" (a sighting) nor \"device\" (a position report)")]
-    Neither,
-    /// It says what a device heard.
     #[error(
-        "sightings of fixed beacons by a device are not supported by this version; \
-         give \"receiver\" and no \"device\" for a sighting, or the device's \"latitude\", \"longitude\" and \"accuracy\""
+        "the line has neither \"receiver\" (a sighting) nor \"device\" (a position report, or a sighting by that device)"
     )]
-    ByDevice,
+    Neither,
+    /// It names two who heard it.
+    #[error(
+        "the line has both \"receiver\" and \"device\"; give \"receiver\" alone for what a receiver heard, \
+         \"device\" alone for what a device heard or where it is"
+    )]
+    Both,
+    /// It is a sighting by a device and a position report in one.
+    #[error(
+        "the line has both \"rssi\" (a sighting by the device) and \"{0}\" (a position report); write each on a line of its own"
+    )]
+    Mixed(&'static str),
     /// A member that must be there is not.
     #[error("the {what} lacks \"{member}\"")]
     Missing {
-        /// `sighting` or `position report`.
+        /// `sighting`, `sighting by a device` or `position report`.
         what: &'static str,
         /// The member.
         member: &'static str,
@@ -192,9 +199,31 @@ fn parse(
     let wire: Wire<'_> = serde_json::from_slice(line).map_err(|error| json_error(&error))?;
     match (&wire.receiver, &wire.device) {
         (Some(_), None) => sighting(wire, receivers, heard_at),
-        (None, Some(_)) if wire.rssi.is_none() => position_report(&wire),
-        (_, Some(_)) => Err(SightingError::ByDevice),
+        (None, Some(_)) => by_device(wire, heard_at),
+        (Some(_), Some(_)) => Err(SightingError::Both),
         (None, None) => Err(SightingError::Neither),
+    }
+}
+
+/// A position report, or what a device heard.
+fn by_device(wire: Wire<'_>, heard_at: Option<Timestamp>) -> Result<(Timestamp, Input), SightingError> {
+    let place = [
+        ("latitude", wire.latitude.is_some()),
+        ("longitude", wire.longitude.is_some()),
+        ("accuracy", wire.accuracy.is_some()),
+    ];
+    let of_place = place.iter().find(|(_, given)| *given).map(|(member, _)| *member);
+    let of_packet = wire.address.is_some() || wire.manufacturer_data.is_some() || wire.service_data.is_some();
+    match (wire.rssi, of_place) {
+        (Some(_), Some(member)) => Err(SightingError::Mixed(member)),
+        (None, Some(_)) => position_report(&wire),
+        (None, None) if !of_packet => position_report(&wire),
+        (_, None) => {
+            let device = DeviceId::new(&wire.device.as_ref().map(|text| &*text.0).unwrap_or_default())
+                .map_err(|error| SightingError::Id { member: "device", error })?;
+            let Packet { time, address, rssi, data } = packet(wire, "sighting by a device", heard_at)?;
+            Ok((time, Input::Heard(DeviceSighting { time, device, address, rssi, data })))
+        }
     }
 }
 
@@ -203,14 +232,27 @@ fn sighting(
     receivers: &mut Receivers,
     heard_at: Option<Timestamp>,
 ) -> Result<(Timestamp, Input), SightingError> {
-    let missing = |member| SightingError::Missing { what: "sighting", member };
+    let receiver = receivers
+        .get(wire.receiver.as_ref().map(|text| &*text.0).unwrap_or_default())
+        .map_err(|error| SightingError::Id { member: "receiver", error })?;
+    let Packet { time, address, rssi, data } = packet(wire, "sighting", heard_at)?;
+    Ok((time, Input::Advertisement(Advertisement { time, receiver, address, rssi, data })))
+}
+
+/// What is the same whoever heard it.
+struct Packet {
+    time: Timestamp,
+    address: Option<Address>,
+    rssi: Rssi,
+    data: AdvertisingData,
+}
+
+fn packet(wire: Wire<'_>, what: &'static str, heard_at: Option<Timestamp>) -> Result<Packet, SightingError> {
+    let missing = |member| SightingError::Missing { what, member };
     let time = match heard_at {
         Some(heard_at) => heard_at,
         None => wire.time.ok_or_else(|| missing("time"))?.0.parse()?,
     };
-    let receiver = receivers
-        .get(&wire.receiver.ok_or_else(|| missing("receiver"))?.0)
-        .map_err(|error| SightingError::Id { member: "receiver", error })?;
     let random = match wire.address_type.as_ref().map(|text| &*text.0) {
         None => None,
         Some("random") => Some(true),
@@ -226,7 +268,7 @@ fn sighting(
         manufacturer_data: pairs("manufacturer_data", wire.manufacturer_data, text::company)?,
         service_data: pairs("service_data", wire.service_data, text::service)?,
     };
-    Ok((time, Input::Advertisement(Advertisement { time, receiver, address, rssi, data })))
+    Ok(Packet { time, address, rssi, data })
 }
 
 fn position_report(wire: &Wire<'_>) -> Result<(Timestamp, Input), SightingError> {
@@ -342,6 +384,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_device_heard_is_read_as_what_a_receiver_heard() {
+        let line = r#"{"time":"2026-01-01T10:00:00.250Z","receiver":"r1","address":"aa:bb:cc:dd:ee:ff","address_type":"public","rssi":-67.5,"manufacturer_data":{"004c":"0215"},"service_data":{"feaa":"00"}}"#;
+        let (_, Input::Advertisement(by_receiver)) = read(line).unwrap() else { panic!() };
+        let (time, Input::Heard(heard)) = read(&line.replace("receiver", "device")).unwrap() else { panic!() };
+        assert_eq!((time, heard.time, heard.device.as_str()), (by_receiver.time, by_receiver.time, "r1"));
+        assert_eq!((heard.address, heard.rssi, heard.data), (by_receiver.address, by_receiver.rssi, by_receiver.data));
+    }
+
+    #[test]
     fn a_line_that_is_wrong_says_what_to_do() {
         let sighting = |rest: &str| format!(r#"{{"time":"2026-01-01T10:00:00Z","receiver":"r1",{rest}}}"#);
         let report = |rest: &str| format!(r#"{{"time":"2026-01-01T10:00:00Z","device":"d1",{rest}}}"#);
@@ -364,8 +415,15 @@ mod tests {
             (sighting("\"rssi\":-60,\"service_data\":[]"), "expected an object from identifiers to hex digits"),
             (sighting("\"rssi\":-60").replace("2026-01-01T10", "yesterday"), "is not an RFC 3339 instant"),
             (sighting("\"rssi\":-60").replace("r1", "r 1"), "\"receiver\": \"r 1\" holds ' '"),
-            (report("\"receiver\":\"r1\",\"rssi\":-60"), "by a device are not supported"),
-            (report("\"rssi\":-60,\"address\":\"aa:bb:cc:dd:ee:ff\""), "by a device are not supported"),
+            (report("\"receiver\":\"r1\",\"rssi\":-60"), "both \"receiver\" and \"device\""),
+            (report("\"rssi\":-60,\"latitude\":48.5"), "both \"rssi\" (a sighting by the device) and \"latitude\""),
+            (report("\"address\":\"aa:bb:cc:dd:ee:ff\""), "the sighting by a device lacks \"rssi\""),
+            (report("\"rssi\":-160"), "\"rssi\": -160 is not an RSSI"),
+            (report("\"rssi\":-60,\"address\":\"x\""), "\"address\": \"x\" is not an address"),
+            (report("\"rssi\":-60").replace("d1", "d 1"), "\"device\": \"d 1\" holds ' '"),
+            (report("\"rssi\":-60").replace("2026-01-01T10", "yesterday"), "is not an RFC 3339 instant"),
+            (r#"{"device":"d1","rssi":-60}"#.to_owned(), "the sighting by a device lacks \"time\""),
+            (report("\"level\":0"), "the position report lacks \"latitude\""),
             (report("\"latitude\":48.5,\"accuracy\":5"), "the position report lacks \"longitude\""),
             (report("\"latitude\":98.5,\"longitude\":2,\"accuracy\":5"), "latitude 98.5 must lie between"),
             (report("\"latitude\":48.5,\"longitude\":2,\"accuracy\":0"), "must be a positive number of metres"),

@@ -41,7 +41,20 @@ const EDITS: &[(&str, &str, &str, &str)] = &[
     (SITE, "[20, -15], ", "[20, -15, ", "look for a missing or surplus bracket"),
     (SITE, "bearing = 10.0 }", "bearing = 10.0\n", "look for a missing or surplus bracket"),
     (SITE, "[-20, 15]]", "[-20, 15]\n", "look for a missing or surplus bracket"),
+    (
+        SITE,
+        "[[level]]",
+        "[kind.asset]\nmargin_m = -51\n\n[[level]]",
+        "[kind.asset]: \"margin_m\" is -51; it must lie between -50 and 50 m",
+    ),
+    (SITE, "[[level]]", "[kind.trolley]\nmargin_m = 1\n\n[[level]]", "unknown key \"trolley\""),
     (ZONES, "\"Entrance\"", "\"Entrance", "broken JSON"),
+    (
+        ZONES,
+        "\"level\": 0,",
+        "\"margin_m\": 51, \"level\": 0,",
+        "zone \"entrance\": margin_m: 51 must lie between -50 and 50 m",
+    ),
     (ZONES, "\"level\": 0,", "\"level\": 9,", "zone \"entrance\": level 9 is not in site.toml"),
     (ZONES, "\"level\": 0,", "\"level\": \"0\",", "must be a number, not text in quotes"),
     (

@@ -8,7 +8,7 @@ use crate::engine::Input;
 use crate::model::{LevelOrdinal, Point, Timestamp};
 use crate::position::Sample;
 use crate::position::survey::Place;
-use crate::registry::{BeaconIndex, DeviceIndex, Recording, Registry};
+use crate::registry::{BeaconIndex, DeviceIndex, ReceiverIndex, Recording, Registry};
 use crate::source::replay;
 
 /// So far from a point's instant a sighting still belongs to it, in milliseconds.
@@ -88,8 +88,8 @@ pub(super) fn gather(file: &Path, registry: &Registry, points: &[WalkPoint]) -> 
             gathered.outside += 1;
             continue;
         };
-        let sample = Sample { time: heard.time, receiver, rssi: heard.rssi.get() };
-        walk.put((known, beacon), point, level, sample);
+        let sample = Sample { time: heard.time, anchor: receiver.into(), rssi: heard.rssi.get() };
+        walk.put((known, beacon), point, level, receiver, sample);
         let recording = &mut gathered.recording;
         recording.from = recording.from.min(heard.time);
         recording.to = recording.to.max(heard.time);
@@ -139,7 +139,14 @@ impl<'p> Walk<'p> {
             .min_by_key(|at| apart(*at))
     }
 
-    fn put(&mut self, key: (Known, BeaconIndex), point: Point, level: LevelOrdinal, sample: Sample) {
+    fn put(
+        &mut self,
+        key: (Known, BeaconIndex),
+        point: Point,
+        level: LevelOrdinal,
+        receiver: ReceiverIndex,
+        sample: Sample,
+    ) {
         let place = self.places.entry(key).or_insert_with(|| Place {
             point,
             level,
@@ -147,7 +154,7 @@ impl<'p> Walk<'p> {
             heard: BTreeMap::new(),
             samples: Vec::new(),
         });
-        place.heard.entry(sample.receiver).or_default().add(sample.rssi);
+        place.heard.entry(receiver).or_default().add(sample.rssi);
         if place.samples.len() < MOST_SAMPLES {
             place.samples.push(sample);
         }

@@ -5,15 +5,20 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::json;
-use crate::model::{Probability, format_duration, parse_duration};
+use crate::model::{Metres, Probability, format_duration, parse_duration};
 use crate::registry::PresenceSettings;
 
 /// Thresholds of `dwell`.
 const MAX_DWELL: usize = 32;
 
 /// The properties that are presence settings.
-pub(super) const KEYS: [&str; 7] =
-    ["enter_probability", "enter_after", "exit_probability", "exit_after", "lost_after", "dwell", "max_hold"];
+pub(super) const KEYS: [&str; 8] =
+    ["enter_probability", "enter_after", "exit_probability", "exit_after", "lost_after", "dwell", "max_hold", MARGIN];
+
+/// The property that moves the border.
+pub(super) const MARGIN: &str = "margin_m";
+/// A border is moved by no more than this: farther off, it is another zone.
+pub(super) const MOST_MARGIN: Metres = 50.0;
 
 /// Properties in their order.
 type Properties<'p, 't> = &'p [(String, &'t RawValue)];
@@ -57,6 +62,7 @@ pub(super) fn read<'t>(
         lost_after: given(setting(properties, "lost_after", positive, fault), default.lost_after),
         dwell: dwell(properties, fault),
         max_hold: given(setting(properties, "max_hold", duration, fault), default.max_hold),
+        margin: given(setting(properties, MARGIN, margin, fault), default.margin),
     }
 }
 
@@ -87,6 +93,14 @@ fn given<T>(setting: Result<Option<T>, Reported>, default: T) -> T {
 
 fn probability(value: &RawValue) -> Result<Probability, String> {
     Probability::new(json::number(value)?).map_err(|error| error.to_string())
+}
+
+fn margin(value: &RawValue) -> Result<Metres, String> {
+    let margin = json::number(value)?;
+    if margin.abs() <= MOST_MARGIN {
+        return Ok(margin);
+    }
+    Err(format!("{margin} must lie between -{MOST_MARGIN} and {MOST_MARGIN} m"))
 }
 
 fn duration(value: &RawValue) -> Result<Duration, String> {
@@ -169,6 +183,8 @@ mod tests {
             (r#"{"lost_after": "0s"}"#, "must be longer than 0s"),
             (r#"{"dwell": ["1m", "60s"]}"#, "the threshold \"1m\" is there twice"),
             (r#"{"dwell": "1m"}"#, "must be an array"),
+            (r#"{"margin_m": -50.5}"#, "margin_m: -50.5 must lie between -50 and 50 m"),
+            (r#"{"margin_m": "1"}"#, "margin_m: must be a number, not text in quotes"),
         ] {
             let (_, faults) = read_text(text);
             assert!(faults.len() == 1 && faults[0].contains(part), "{text}: {faults:?}");

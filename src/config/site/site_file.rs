@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use toml::de::DeValue;
 
 use super::geometry;
+use super::presence::{self, MOST_MARGIN};
 use crate::config::diagnostic::FileReport;
 use crate::config::text;
 use crate::config::toml_file::{Document, Keys, number};
 use crate::model::{Frame, LatLon, LevelOrdinal, MeasuredPower, Metres, OriginError, Point, ReceiverId, SiteId};
-use crate::registry::{Level, RadioDefaults, Receiver, Ring, Site};
+use crate::registry::{DeviceKind, KindMargins, Level, RadioDefaults, Receiver, Ring, Site};
 
 /// A site has tens of levels and hundreds of receivers: 4 MiB is far beyond.
 const MAX_BYTES: u64 = 4 << 20;
@@ -19,8 +20,10 @@ const USUAL_RECEIVER_HEIGHT: Metres = 2.5;
 const MAX_OUTLINE: usize = 10_000;
 
 const KEYS: &[&str] =
-    &["id", "name", "time_zone", "origin", "path_loss_exponent", "measured_power", "level", "receiver"];
+    &["id", "name", "time_zone", "origin", "path_loss_exponent", "measured_power", "kind", "level", "receiver"];
 const ORIGIN_KEYS: &[&str] = &["latitude", "longitude", "bearing"];
+const KIND_KEYS: &[&str] = &["customer", "staff", "asset"];
+const KIND_SETTINGS: &[&str] = &[presence::MARGIN];
 const LEVEL_KEYS: &[&str] = &["ordinal", "name", "elevation", "outline"];
 const RECEIVER_KEYS: &[&str] = &["id", "x", "y", "z", "latitude", "longitude", "level", "rssi_offset"];
 
@@ -74,6 +77,7 @@ pub(super) fn load(report: &FileReport) -> SiteFile {
     let time_zone = keys.required("time_zone", "write an IANA time zone, such as \"Europe/Paris\"", time_zone);
     let frame = origin(&keys);
     let radio = radio(&keys);
+    let margins = margins(&keys);
     let (levels, complete) = levels(&keys);
     let mut ordinals: Vec<LevelOrdinal> = levels.iter().map(|level| level.ordinal).collect();
     ordinals.sort_unstable();
@@ -84,7 +88,7 @@ pub(super) fn load(report: &FileReport) -> SiteFile {
     let site = match (id, time_zone, plan.frame) {
         (Some(id), Some(time_zone), Some(frame)) => {
             let name = name.unwrap_or_else(|| id.to_string());
-            Some(Site { id, name, time_zone, frame, levels, radio })
+            Some(Site { id, name, time_zone, frame, levels, radio, margins })
         }
         _ => None,
     };
@@ -146,6 +150,18 @@ fn radio(keys: &Keys<'_, '_>) -> RadioDefaults {
         }
     }
     radio
+}
+
+/// `[kind.asset]` and so on.
+fn margins(keys: &Keys<'_, '_>) -> KindMargins {
+    let Some(kinds) = keys.table("kind", KIND_KEYS) else { return KindMargins::default() };
+    let margin = |kind: DeviceKind| {
+        let mut settings = kinds.table(kind.as_str(), KIND_SETTINGS)?;
+        settings.name_record(format!("[kind.{}]", kind.as_str()));
+        settings.number_in(presence::MARGIN, -MOST_MARGIN, MOST_MARGIN, " m")
+    };
+    let [customer, staff, asset] = DeviceKind::ALL.map(|kind| margin(kind).unwrap_or_default());
+    KindMargins { customer, staff, asset }
 }
 
 /// The levels, lowest first, and whether all are known.

@@ -37,6 +37,7 @@ const KEYS: &[&str] = &[
     presence::KEYS[4],
     presence::KEYS[5],
     presence::KEYS[6],
+    presence::KEYS[7],
 ];
 
 pub(super) fn load(report: &FileReport, plan: &Plan) -> Vec<Zone> {
@@ -191,6 +192,9 @@ impl<'t> Reader<'_, 't> {
             .map_or_else(Labels::new, |value| labels::from_json(value, |fault| feature.fault(value, fault, None)));
         let metadata = metadata(&feature, property("metadata"));
         let presence = presence::read(&properties, &mut |value, message| feature.fault(value, message, None));
+        if let (true, Some(value)) = (is_site, property(presence::MARGIN)) {
+            feature.fault(value, "the zone \"site\" has no border to be moved", Some("remove margin_m"));
+        }
         let shape = self.shape(&feature, get("geometry"), property("radius_m"), raw, is_site);
         let id = id?;
         let name = name.unwrap_or_else(|| id.to_string());

@@ -211,7 +211,7 @@ fn errors(registry: &Registry, model: &Model, places: &[&Place]) -> Vec<Option<f
         let begins = place.samples[0].time;
         let mut filter = match running.take() {
             Some((beacon, filter, until)) if beacon == place.beacon && begins.since(until) <= LONGEST_GAP => filter,
-            _ => Filter::new(model, model.power_prior(registry, place.beacon)),
+            _ => Filter::new(model, model.power_prior(registry, Some(place.beacon))),
         };
         let mut until = begins;
         let mut sum = super::Mean::default();

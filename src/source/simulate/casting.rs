@@ -80,7 +80,7 @@ impl Casting<'_> {
             let life = match carrier {
                 Some(at) if ranks[at].is_some() => ranks[at].map(|rank| self.shopper_life(rank, wanted)),
                 Some(at) if self.config.company && !idle[at] => Some(self.company_life(at)),
-                None if self.config.company => self.fixed_life(beacon),
+                None if self.config.company || self.config.reported_by_devices => self.fixed_life(beacon),
                 _ => None,
             };
             let Some(life) = life else { continue };
@@ -104,7 +104,18 @@ impl Casting<'_> {
                 walker: self.walker(life, stream(self.config.seed, 0, walk)),
                 height: if fixed { FIXED_HEIGHT } else { CARRIED_HEIGHT },
                 power: believed + self.config.transmit_db * unit,
-                interval: if fixed { FIXED_INTERVAL.max(self.config.interval) } else { self.config.interval },
+                interval: if fixed && !self.config.reported_by_devices {
+                    FIXED_INTERVAL.max(self.config.interval)
+                } else {
+                    self.config.interval
+                },
+                // Of a stream of its own: what is heard by receivers stays as it is.
+                gain: self.config.transmit_db * {
+                    let unit: f64 = StandardNormal.sample(&mut stream(self.config.seed, 6, walk));
+                    unit
+                },
+                fixed,
+                link: None,
                 address: frames::address(&beacon.identity, &mut rng),
                 data: frames::data(&beacon.identity, believed),
                 address_until: None,
@@ -182,6 +193,9 @@ impl Casting<'_> {
             height: CARRIED_HEIGHT,
             power: MeasuredPower::USUAL.get() + 3.0 * unit,
             interval: self.config.interval,
+            fixed: false,
+            gain: 0.0,
+            link: None,
             address: frames::private_address(&mut rng),
             data: frames::stranger_data(&mut rng),
             address_until: Some(rng.random_range(0.0..ADDRESS_LIFE)),

@@ -40,6 +40,9 @@ pub struct SimulationConfig {
     pub company: bool,
     /// Phones of people who are not registered.
     pub strangers: usize,
+    /// Roles exchanged: the fixed beacons send, once an interval, and the devices report what they hear of them.
+    /// Receivers hear nothing.
+    pub reported_by_devices: bool,
     /// Advertising interval; 0 to 10 ms are added at random each time, as the specification wants it.
     pub interval: Duration,
     /// Exponent n of the log-distance law.
@@ -80,6 +83,7 @@ impl Default for SimulationConfig {
             median_dwell: Duration::from_secs(45),
             company: true,
             strangers: 0,
+            reported_by_devices: false,
             interval: Duration::from_millis(200),
             path_loss_exponent: 2.5,
             transmit_db: 2.0,
@@ -102,6 +106,9 @@ pub enum SimulationError {
     /// Nobody hears.
     #[error("the site has no receiver; add at least one [[receiver]] to site.toml")]
     NoReceivers,
+    /// Devices are to report fixed beacons, of which there is none.
+    #[error("the site has no fixed beacon with a place; add some with x, y, level and no device to beacons.csv")]
+    NoFixedBeacons,
     /// Nowhere to go.
     #[error("the site has no zone inside its levels' outlines; add at least one to zones.geojson")]
     NoZones,

@@ -25,7 +25,7 @@ mod walker;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,14 +37,14 @@ pub use config::{Outage, SimulationConfig, SimulationError};
 pub use radio::FadingModel;
 pub use truth::{Crossing, CrossingKind, TruePosition};
 
-use crate::advert::{Address, Advertisement, AdvertisingData};
+use crate::advert::{Address, Advertisement, AdvertisingData, DeviceSighting};
 use crate::engine::{Input, ReceiverState};
-use crate::model::{DeviceId, Metres, ReceiverId, Timestamp};
+use crate::model::{DeviceId, Metres, Point, ReceiverId, Rssi, Timestamp};
 use crate::registry::Registry;
 
 use casting::Casting;
 use places::{Place, Places};
-use radio::{Ear, Fading, Law, Shadowing};
+use radio::{Fading, Law, Link, Shadowing};
 use truth::Tracker;
 use walker::{Walker, Whereabouts};
 
@@ -69,6 +69,8 @@ pub struct Step {
 pub enum What {
     /// A receiver heard something.
     Heard(Advertisement),
+    /// A device heard a fixed beacon.
+    HeardByDevice(DeviceSighting),
     /// A receiver went down or came back.
     Receiver(ReceiverId, ReceiverState),
     /// Truth: where a tracked device is; only while it is in the store.
@@ -82,6 +84,7 @@ impl Step {
     pub fn into_input(self) -> Option<Input> {
         match self.what {
             What::Heard(advertisement) => Some(Input::Advertisement(advertisement)),
+            What::HeardByDevice(heard) => Some(Input::Heard(heard)),
             What::Receiver(receiver, state) => Some(Input::Receiver(receiver, state)),
             What::Position(_) | What::Crossing(_) => None,
         }
@@ -100,9 +103,31 @@ struct Emitter {
     interval: Duration,
     address: Address,
     data: AdvertisingData,
+    /// Whether it is a fixed beacon.
+    fixed: bool,
+    /// For phones that hear fixed beacons, by how much they read too high, in dB.
+    gain: f64,
+    /// For fixed beacons that phones hear, the link to them: the same as a receiver's at that place.
+    link: Option<Link>,
     /// For strangers, when the address is changed, in seconds since the start.
     address_until: Option<f64>,
     rng: ChaCha8Rng,
+}
+
+/// A receiver.
+#[derive(Debug)]
+struct Ear {
+    id: ReceiverId,
+    link: Link,
+    down: bool,
+}
+
+impl Ear {
+    /// What it reads of one packet; none where the packet is lost.
+    fn hear(&self, law: &Law, power: f64, place: Place, height: Metres, rng: &mut ChaCha8Rng) -> Option<Rssi> {
+        // Always drawn, so that an outage does not change what is heard after it.
+        self.link.hear(law, power, place, height, rng).filter(|_| !self.down)
+    }
 }
 
 /// What is due, earliest first; at one time in this order.
@@ -162,7 +187,10 @@ impl Simulation {
                     .ok_or_else(|| SimulationError::UnknownReceiver(outage.receiver.clone()))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let (emitters, cast) = Casting { registry, places: &places, config: &config }.emitters()?;
+        let (mut emitters, cast) = Casting { registry, places: &places, config: &config }.emitters()?;
+        if config.reported_by_devices {
+            link(registry, &places, &config, &mut emitters)?;
+        }
         let tracker = Tracker::new(registry, &emitters, config.truth_interval);
         let mut simulation = Self {
             config,
@@ -194,7 +222,8 @@ impl Simulation {
         if self.config.truth_interval.is_some() {
             self.due.push(Reverse((0, Due::Truth(0))));
         }
-        for (at, emitter) in self.emitters.iter_mut().enumerate() {
+        let only_fixed = self.config.reported_by_devices;
+        for (at, emitter) in self.emitters.iter_mut().enumerate().filter(|(_, e)| e.fixed || !only_fixed) {
             // Out of step with each other from the start.
             let first = emitter.rng.random_range(0..micros(emitter.interval).max(1));
             self.due.push(Reverse((first, Due::Transmission(at))));
@@ -229,8 +258,35 @@ impl Simulation {
         self.ready.push_back(Step { time, what: What::Receiver(ear.id.clone(), state) });
     }
 
+    /// Sends one packet to every phone and says when the next one is due.
+    fn transmit_to_devices(&mut self, at: u64, time: Timestamp, emitter: usize) -> u64 {
+        let seconds = at as f64 / 1e6;
+        let Some(link) = self.emitters[emitter].link.take() else { return u64::MAX };
+        let (power, address, data) = {
+            let sender = &self.emitters[emitter];
+            (sender.power, sender.address, sender.data.clone())
+        };
+        let mut known = BTreeSet::new();
+        for phone in &mut self.emitters {
+            // A device with two beacons listens once.
+            let Some(device) = phone.device.clone().filter(|device| known.insert(device.clone())) else { continue };
+            let Whereabouts::Here { place, ground } = phone.walker.at(seconds) else { continue };
+            let height = ground + phone.height;
+            if let Some(rssi) = link.hear(&self.law, power + phone.gain, place, height, &mut phone.rng) {
+                let heard = DeviceSighting { time, device, address: Some(address), rssi, data: data.clone() };
+                self.ready.push_back(Step { time, what: What::HeardByDevice(heard) });
+            }
+        }
+        let sender = &mut self.emitters[emitter];
+        sender.link = Some(link);
+        at + micros(sender.interval) + sender.rng.random_range(0..=ADVERTISING_DELAY_US)
+    }
+
     /// Sends one packet and says when the next one is due.
     fn transmit(&mut self, at: u64, time: Timestamp, emitter: usize) -> u64 {
+        if self.config.reported_by_devices {
+            return self.transmit_to_devices(at, time, emitter);
+        }
         let emitter = &mut self.emitters[emitter];
         let seconds = at as f64 / 1e6;
         match emitter.walker.at(seconds) {
@@ -293,12 +349,7 @@ fn micros(duration: Duration) -> u64 {
 }
 
 fn ears(registry: &Registry, places: &Places, config: &SimulationConfig) -> Result<Vec<Ear>, SimulationError> {
-    let shadowing = Shadowing { sd: config.shadowing_db, distance: config.shadowing_distance_m, seed: config.seed };
-    let all = || {
-        let receivers = registry.receivers().iter().map(|receiver| receiver.point);
-        crate::registry::bounds(receivers.chain(places.areas.iter().flat_map(|area| area.spots.iter().copied())))
-    };
-    let extents: Vec<_> = places.floors.iter().map(|floor| radio::extent(floor, all())).collect();
+    let (shadowing, extents) = surroundings(registry, places, config);
     let ears: Vec<Ear> = registry
         .receivers()
         .iter()
@@ -308,8 +359,39 @@ fn ears(registry: &Registry, places: &Places, config: &SimulationConfig) -> Resu
             let floor = places.floor(receiver.level)?;
             let place = Place { point: receiver.point, floor };
             let height = places.floors[floor].elevation + receiver.z;
-            Some(Ear::new(receiver.id.clone(), place, height, receiver.rssi_offset, index, shadowing, &extents))
+            let link = Link::new(place, height, receiver.rssi_offset, index, shadowing, &extents);
+            Some(Ear { id: receiver.id.clone(), link, down: false })
         })
         .collect();
-    if ears.is_empty() { Err(SimulationError::NoReceivers) } else { Ok(ears) }
+    if ears.is_empty() && !config.reported_by_devices { Err(SimulationError::NoReceivers) } else { Ok(ears) }
+}
+
+/// Shadowing, and the box of each floor.
+fn surroundings(registry: &Registry, places: &Places, config: &SimulationConfig) -> (Shadowing, Vec<(Point, Point)>) {
+    let shadowing = Shadowing { sd: config.shadowing_db, distance: config.shadowing_distance_m, seed: config.seed };
+    let all = || {
+        let receivers = registry.receivers().iter().map(|receiver| receiver.point);
+        crate::registry::bounds(receivers.chain(places.areas.iter().flat_map(|area| area.spots.iter().copied())))
+    };
+    (shadowing, places.floors.iter().map(|floor| radio::extent(floor, all())).collect())
+}
+
+/// Gives each fixed beacon its link to the phones.
+fn link(
+    registry: &Registry,
+    places: &Places,
+    config: &SimulationConfig,
+    emitters: &mut [Emitter],
+) -> Result<(), SimulationError> {
+    let (shadowing, extents) = surroundings(registry, places, config);
+    let mut links = 0;
+    for emitter in emitters.iter_mut().filter(|emitter| emitter.fixed) {
+        let Whereabouts::Here { place, ground } = emitter.walker.at(0.0) else { continue };
+        // The field of a receiver that is not there: they are counted from 0.
+        let index = (1 << 24) + links;
+        let height = ground + emitter.height;
+        emitter.link = Some(Link::new(place, height, 0.0, index, shadowing, &extents));
+        links += 1;
+    }
+    if links == 0 { Err(SimulationError::NoFixedBeacons) } else { Ok(()) }
 }

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma, StandardNormal};
 
-use crate::model::{Metres, Point, ReceiverId, Rssi};
+use crate::model::{Metres, Point, Rssi};
 
 use super::places::{Floor, Place};
 use super::walker::stream;
@@ -85,15 +85,13 @@ pub(super) struct Law {
     pub fading: Fading,
 }
 
-/// A receiver.
+/// One end of the links to all that walk: a receiver, or a fixed beacon. Which of the two sends makes no difference.
 #[derive(Debug)]
-pub(super) struct Ear {
-    pub id: ReceiverId,
+pub(super) struct Link {
     place: Place,
     height: Metres,
     offset: f64,
     shadow: Vec<Field>,
-    pub down: bool,
 }
 
 /// What shadowing is like.
@@ -104,10 +102,9 @@ pub(super) struct Shadowing {
     pub seed: u64,
 }
 
-impl Ear {
+impl Link {
     /// `height` over the same zero as elevations; `extents` is the box of each floor.
     pub fn new(
-        id: ReceiverId,
         place: Place,
         height: Metres,
         offset: f64,
@@ -123,7 +120,7 @@ impl Ear {
                 Field::new(shadowing, extent, &mut rng)
             })
             .collect();
-        Self { id, place, height, offset, shadow, down: false }
+        Self { place, height, offset, shadow }
     }
 
     /// Mean RSSI in dBm for a transmitter of that power at 1 m, at that place and height; shadowing included.
@@ -134,12 +131,11 @@ impl Ear {
         power - 10.0 * law.path_loss_exponent * distance.log10() - floors * law.floor_loss - shadow + self.offset
     }
 
-    /// What it reads of one packet, in whole dBm as radios give it; none where the packet is lost.
+    /// What is read of one packet, in whole dBm as radios give it; none where the packet is lost.
     pub fn hear(&self, law: &Law, power: f64, place: Place, height: Metres, rng: &mut ChaCha8Rng) -> Option<Rssi> {
-        // Always drawn, so that an outage does not change what is heard after it.
         let lost = rng.random_bool(law.packet_loss);
         let rssi = self.mean(law, power, place, height) + law.fading.draw(rng);
-        if lost || self.down || rssi < law.sensitivity {
+        if lost || rssi < law.sensitivity {
             return None;
         }
         Rssi::new(rssi.round().clamp(-127.0, 20.0)).ok()

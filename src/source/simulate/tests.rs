@@ -244,3 +244,98 @@ fn device_of(registry: &Registry, packet: &Advertisement) -> String {
     let beacon = registry.beacon_of(&identity).unwrap();
     registry.devices()[registry.device_of(beacon).unwrap().get()].id.to_string()
 }
+
+/// The store, with a fixed beacon at the place of each receiver and no other.
+fn store_with_beacons_at_receivers() -> Registry {
+    let store = store();
+    let mut beacons: Vec<_> = store.beacons().iter().filter(|b| b.device.is_some()).map(|b| (**b).clone()).collect();
+    beacons.extend(store.receivers().iter().enumerate().map(|(at, receiver)| crate::registry::Beacon {
+        id: format!("at-{}", receiver.id).parse().unwrap(),
+        identity: format!("mac:C0:FF:EE:00:01:{at:02X}").parse().unwrap(),
+        device: None,
+        fixed: Some((receiver.point, receiver.level)),
+        measured_power: None,
+    }));
+    Registry::new(
+        store.site().clone(),
+        store.receivers().iter().map(|receiver| (**receiver).clone()).collect(),
+        store.zones().iter().map(|zone| (**zone).clone()).collect(),
+        beacons,
+        store.devices().iter().map(|device| (**device).clone()).collect(),
+    )
+    .unwrap()
+}
+
+/// Mean error of the estimated positions in metres, and the share of them on the right level.
+fn accuracy(registry: &Arc<Registry>, config: SimulationConfig) -> (f64, f64) {
+    use crate::engine::{Engine, Output};
+    let mut engine = Engine::new(Arc::clone(registry), "e");
+    let mut truth: BTreeMap<DeviceId, (Timestamp, TruePosition)> = BTreeMap::new();
+    let (mut sum, mut right, mut count) = (0.0, 0.0, 0.0);
+    let begin = config.start + Duration::from_secs(20);
+    for step in Simulation::new(registry, config).unwrap() {
+        if let What::Position(at) = &step.what {
+            truth.insert(at.device.clone(), (step.time, at.clone()));
+        }
+        let time = step.time;
+        let Some(input) = step.into_input() else { continue };
+        engine.handle(input, time);
+        while let Some(output) = engine.poll_output() {
+            let Output::Position(device, found) = output else { continue };
+            let Some((at, here)) = truth.get(&device.id) else { continue };
+            if found.time > begin && found.time.since(*at) <= Duration::from_millis(600) {
+                count += 1.0;
+                right += f64::from(u8::from(here.level == found.level));
+                sum += here.point.distance(found.point);
+            }
+        }
+    }
+    assert!(count > 1_000.0, "{count}");
+    (sum / count, right / count)
+}
+
+#[test]
+fn phones_that_hear_beacons_are_located_about_as_well_as_beacons_heard_by_receivers_at_the_same_places() {
+    let registry = Arc::new(store_with_beacons_at_receivers());
+    let config = |seed, reported_by_devices| SimulationConfig {
+        shoppers: Some(12),
+        company: false,
+        reported_by_devices,
+        duration: Some(minutes(4)),
+        ..truthful(seed)
+    };
+    let (mut by_receivers, mut by_devices) = ((0.0, 0.0), (0.0, 0.0));
+    for seed in [11, 12, 13] {
+        let (error, level) = accuracy(&registry, config(seed, false));
+        by_receivers = (by_receivers.0 + error / 3.0, by_receivers.1 + level / 3.0);
+        let (error, level) = accuracy(&registry, config(seed, true));
+        by_devices = (by_devices.0 + error / 3.0, by_devices.1 + level / 3.0);
+    }
+    println!("by receivers {by_receivers:?}, by devices {by_devices:?}");
+    assert!(by_devices.0 < 1.25 * by_receivers.0 + 0.3, "{by_devices:?}, by receivers {by_receivers:?}");
+    assert!(by_devices.1 > by_receivers.1 - 0.05, "{by_devices:?}, by receivers {by_receivers:?}");
+}
+
+#[test]
+fn with_roles_exchanged_only_phones_hear_and_only_fixed_beacons() {
+    let registry = store();
+    let config = SimulationConfig { reported_by_devices: true, duration: Some(minutes(1)), ..truthful(9) };
+    let mut heard = 0;
+    for step in Simulation::new(&registry, config.clone()).unwrap() {
+        match step.what {
+            What::Heard(packet) => panic!("{packet:?}"),
+            What::HeardByDevice(packet) => {
+                heard += 1;
+                let beacon = registry.sender(&packet.data, packet.address).unwrap();
+                assert!(registry.beacons()[beacon.get()].fixed.is_some());
+                assert!(registry.devices()[registry.device(&packet.device).unwrap().get()].may_be_tracked());
+            }
+            _ => {}
+        }
+    }
+    assert!(heard > 5_000, "{heard}");
+    let beacons = "id,identity,device,x,y,level,measured_power\nb,mac:C0:00:00:00:00:01,shopper-01,,,,\n";
+    let none = BundledSite { beacons, ..STORE };
+    let none = Simulation::new(&load_bundled_site(&none).unwrap().0, config).err();
+    assert_eq!(none, Some(SimulationError::NoFixedBeacons));
+}

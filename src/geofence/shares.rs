@@ -26,6 +26,8 @@ pub struct CellShares {
     /// The table of each kind, in the order of [`DeviceKind::ALL`].
     table_of: [usize; 3],
     zones: usize,
+    /// For each cell, the share of its area within its level's outline; empty where all of every cell is.
+    within: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,30 @@ impl CellShares {
             })
         });
         let tables = distinct.into_iter().map(|margin| Table::new(tree, grid, margin)).collect();
-        Self { tables, table_of, zones }
+        let mut within: Vec<f32> = (0..grid.len())
+            .map(|cell| {
+                let level = grid.levels[cell / grid.level_len()];
+                let points = samples(grid, cell);
+                let inside = points.iter().filter(|point| tree.within_outline(level, **point)).count();
+                inside as f32 / points.len() as f32
+            })
+            .collect();
+        if within.iter().all(|share| *share >= 1.0) {
+            within = Vec::new();
+        }
+        Self { tables, table_of, zones, within }
+    }
+
+    /// The mass of a belief that lies within the outlines.
+    fn mass_within(&self, grid: &Grid, belief: Belief<'_>) -> f64 {
+        if self.within.is_empty() {
+            return 1.0;
+        }
+        let row = |(first, row): (usize, &[f32])| -> f64 {
+            let shares = &self.within[first..first + row.len()];
+            f64::from(row.iter().zip(shares).map(|(mass, share)| mass * share).sum::<f32>())
+        };
+        belief.rows(grid).map(row).sum()
     }
 
     /// The probability of each zone for a device of that kind, under a belief over the grid's cells, which sums to 1.
@@ -67,26 +92,31 @@ impl CellShares {
         }
         touched.sort_unstable();
         touched.dedup();
-        touched.into_iter().map(|zone| (zone, Probability::saturating(mass[zone.get()]))).collect()
+        let whole = self.mass_within(grid, belief).max(1e-6);
+        touched.into_iter().map(|zone| (zone, Probability::saturating(mass[zone.get()] / whole))).collect()
     }
+}
+
+/// Points evenly over a cell.
+fn samples(grid: &Grid, cell: usize) -> Vec<Point> {
+    let (centre, step) = (grid.centre(cell), grid.cell / SAMPLES_PER_SIDE as f64);
+    let offset = |at: usize| (at as f64 + 0.5) * step - grid.cell / 2.0;
+    (0..SAMPLES_PER_SIDE * SAMPLES_PER_SIDE)
+        .map(|at| Point { x: centre.x + offset(at % SAMPLES_PER_SIDE), y: centre.y + offset(at / SAMPLES_PER_SIDE) })
+        .collect()
 }
 
 impl Table {
     fn new(tree: &ZoneTree, grid: &Grid, kind_margin: Metres) -> Self {
         let mut starts = Vec::with_capacity(grid.len() + 1);
         let mut entries = Vec::new();
-        let step = grid.cell / SAMPLES_PER_SIDE as f64;
         let whole = (SAMPLES_PER_SIDE * SAMPLES_PER_SIDE) as f32;
         for cell in 0..grid.len() {
             starts.push(entries.len() as u32);
-            let (level, centre) = (grid.levels[cell / grid.level_len()], grid.centre(cell));
-            let offset = |at: usize| (at as f64 + 0.5) * step - grid.cell / 2.0;
-            let points: Vec<Point> = (0..SAMPLES_PER_SIDE * SAMPLES_PER_SIDE)
-                .map(|at| Point {
-                    x: centre.x + offset(at % SAMPLES_PER_SIDE),
-                    y: centre.y + offset(at / SAMPLES_PER_SIDE),
-                })
-                .collect();
+            let level = grid.levels[cell / grid.level_len()];
+            // What lies beyond the outline is nowhere.
+            let mut points = samples(grid, cell);
+            points.retain(|point| tree.within_outline(level, *point));
             let mut counts: BTreeMap<ZoneIndex, u32> = BTreeMap::new();
             tree.hits(level, &points, kind_margin, |zone, _| *counts.entry(zone).or_default() += 1);
             entries.extend(counts.into_iter().map(|(zone, count)| (zone, (count as f32 / whole).min(1.0))));

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{LevelOrdinal, Point, Position, Timestamp};
-use crate::registry::{BeaconIndex, Calibration, Registry};
+use crate::registry::{BeaconIndex, Calibration, Registry, Ring, nearest_on_ring, ring_holds};
 
 use super::anchors::{AnchorIndex, Anchors, Direction};
 use super::grid::Grid;
@@ -61,6 +61,8 @@ const STRAY: f64 = 3.0;
 #[derive(Debug)]
 pub struct Model {
     grid: Grid,
+    /// Of each level.
+    outlines: Vec<Option<Ring>>,
     kernels: Kernels,
     fadings: Fadings,
     anchors: Anchors,
@@ -93,6 +95,7 @@ impl Model {
         let anchors = Anchors::new(registry, &grid, &uniform, calibration);
         let is_surveyed = anchors.are_surveyed();
         Self {
+            outlines: registry.site().levels.iter().map(|level| level.outline.clone()).collect(),
             kernels: Kernels::new(&grid, if is_surveyed { SURVEYED_WANDER } else { WANDER }),
             fadings: Fadings::new(),
             anchors,
@@ -452,6 +455,10 @@ impl Filter {
             let x = grid.origin.x + middle(window.column, window.columns);
             let y = grid.origin.y + middle(window.row, window.rows);
             (Point { x, y }, middle(0, window.columns.max(window.rows)).powi(2))
+        };
+        let point = match model.outlines.get(self.level) {
+            Some(Some(outline)) if !ring_holds(outline, point) => nearest_on_ring(outline, point),
+            _ => point,
         };
         // Half a cell is as fine as the grid can see.
         let accuracy = (model.accuracy_scale * (variance / 2.0).sqrt()).max(grid.cell / 2.0);

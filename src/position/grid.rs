@@ -1,13 +1,14 @@
 //! The cells over which a device's place is a probability, and their distances from the receivers.
 
 use crate::model::{LevelOrdinal, Point};
-use crate::registry::{Level, Registry, bounds, ring_holds, shape_bounds};
+use crate::registry::{Level, Registry, bounds, nearest_on_ring, ring_holds, shape_bounds};
 
 /// Side of a cell in metres, where the site is small enough.
 const CELL: f64 = 0.75;
 /// At most so many cells over all levels (a store of 150 m by 120 m on two); the cells of a larger site are larger.
 const MOST_CELLS: f64 = 65_536.0;
-/// What the box of receivers and zones is widened by where a level has no outline, in metres.
+/// What the box of outlines, receivers and zones is widened by, in metres. A belief goes so far beyond an outline, which is
+/// not that exact: cut off at the wall, it would keep those who stand at it too far inside.
 const MARGIN: f64 = 0.5;
 /// Height at which a device is carried, in metres.
 const DEVICE_HEIGHT: f64 = 1.0;
@@ -29,7 +30,7 @@ pub struct Grid {
     pub rows: usize,
     /// The levels, in the site's order; cells of the first come first.
     pub levels: Vec<LevelOrdinal>,
-    /// For each cell, whether half of it or so lies within its level's outline.
+    /// For each cell, whether its centre lies within its level's outline, or close to it.
     pub open: Vec<bool>,
 }
 
@@ -41,13 +42,11 @@ impl Grid {
         let outlines = levels.iter().flat_map(|level| level.outline.iter().flatten().copied());
         let zones = registry.zones().iter().filter_map(|zone| shape_bounds(&zone.shape)).flat_map(|(a, b)| [a, b]);
         let (Point { x: x0, y: y0 }, Point { x: x1, y: y1 }) = bounds(receivers.chain(outlines).chain(zones));
-        let margin = if levels.iter().all(|level| level.outline.is_some()) { 0.0 } else { MARGIN };
-        let (width, height) = (x1 - x0 + 2.0 * margin, y1 - y0 + 2.0 * margin);
-        let (width, height) = (width.max(CELL), height.max(CELL));
+        let (width, height) = (x1 - x0 + 2.0 * MARGIN, y1 - y0 + 2.0 * MARGIN);
         let cell = CELL.max((width * height * levels.len() as f64 / MOST_CELLS).sqrt());
         let (columns, rows) = ((width / cell).ceil() as usize, (height / cell).ceil() as usize);
         let mut grid = Self {
-            origin: Point { x: x0 - margin, y: y0 - margin },
+            origin: Point { x: x0 - MARGIN, y: y0 - MARGIN },
             cell,
             columns,
             rows,
@@ -56,7 +55,10 @@ impl Grid {
         };
         grid.open = (0..grid.len())
             .map(|at| {
-                levels[at / grid.level_len()].outline.as_ref().is_none_or(|ring| ring_holds(ring, grid.centre(at)))
+                let centre = grid.centre(at);
+                levels[at / grid.level_len()].outline.as_ref().is_none_or(|ring| {
+                    ring_holds(ring, centre) || nearest_on_ring(ring, centre).distance(centre) <= MARGIN
+                })
             })
             .collect();
         // An outline too small for any cell's centre closes nothing: a level must have somewhere to be.

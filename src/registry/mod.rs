@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use calibration::{BeaconCalibration, Calibration, MOST_MOVED, ReceiverCalibration, Recording, SurveyPoint};
 pub use identity::{Identity, IdentityError};
-pub use shape::{bounds, edges, ring_holds, shape_bounds, shape_holds};
+pub use shape::{bounds, edges, nearest_on_ring, ring_holds, shape_bounds, shape_holds};
 pub use site::{
     Beacon, Consent, Device, DeviceKind, KindMargins, Labels, Level, PresenceSettings, RadioDefaults, Receiver, Ring,
     Shape, Site, Zone,

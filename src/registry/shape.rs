@@ -11,6 +11,18 @@ pub fn ring_holds(ring: &Ring, at: Point) -> bool {
     })
 }
 
+/// The point of the ring itself that is nearest to a point.
+pub fn nearest_on_ring(ring: &Ring, to: Point) -> Point {
+    let on_edge = |(a, b): (Point, Point)| {
+        let (dx, dy) = (b.x - a.x, b.y - a.y);
+        let length = dx * dx + dy * dy;
+        let along = if length > 0.0 { ((to.x - a.x) * dx + (to.y - a.y) * dy) / length } else { 0.0 };
+        let along = along.clamp(0.0, 1.0);
+        Point { x: a.x + along * dx, y: a.y + along * dy }
+    };
+    edges(ring).map(on_edge).min_by(|a, b| a.distance(to).total_cmp(&b.distance(to))).unwrap_or(to)
+}
+
 /// Whether the shape holds the point.
 pub fn shape_holds(shape: &Shape, at: Point) -> bool {
     match shape {

@@ -174,10 +174,10 @@ pub struct PresenceSettings {
 impl Default for PresenceSettings {
     fn default() -> Self {
         Self {
-            enter_probability: Probability::saturating(0.6),
-            enter_after: Duration::from_secs(3),
-            exit_probability: Probability::saturating(0.3),
-            exit_after: Duration::from_secs(10),
+            enter_probability: Probability::saturating(0.5),
+            enter_after: Duration::from_secs(1),
+            exit_probability: Probability::saturating(0.4),
+            exit_after: Duration::from_secs(2),
             lost_after: Duration::from_secs(60),
             dwell: Vec::new(),
             max_hold: Duration::from_secs(30 * 60),

@@ -10,6 +10,9 @@
 //! outputs whether time is kept by a clock, a file or a simulation. It is causal: what comes later in the input changes
 //! nothing of what was put out before.
 
+pub mod explain;
+pub mod history;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,6 +148,8 @@ struct Tracker {
     batch: Vec<Sample>,
     batch_ends: Option<Timestamp>,
     last_report: Option<Timestamp>,
+    /// Whether its last position is what the device reported, and not what the filter believes.
+    is_reported: bool,
 }
 
 impl Engine {
@@ -364,6 +369,7 @@ impl Engine {
         let Some(filter) = tracker.filter.as_mut() else { return };
         let position = filter.update(&self.model, &tracker.batch);
         tracker.batch.clear();
+        tracker.is_reported = false;
         if let Some(position) = position {
             let membership = self.shares.membership(filter.belief());
             self.moved(device, position, &membership);
@@ -399,6 +405,7 @@ impl Engine {
             return;
         }
         tracker.last_report = Some(report.time);
+        tracker.is_reported = true;
         self.counters.reports += 1;
         let membership = gaussian_membership(&self.tree, level, point, report.accuracy);
         let position = Position { point, level, accuracy: report.accuracy, time };
@@ -496,7 +503,7 @@ impl Engine {
 
 impl Tracker {
     fn new() -> Box<Self> {
-        Box::new(Self { filter: None, batch: Vec::new(), batch_ends: None, last_report: None })
+        Box::new(Self { filter: None, batch: Vec::new(), batch_ends: None, last_report: None, is_reported: false })
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::advert::Advertisement;
 use crate::model::{Timestamp, format_duration, parse_duration};
+use crate::source::line::sighting_line;
 use crate::source::simulate::{Outage, Simulation, SimulationConfig, What};
 
 use super::faults::site_or_faults;
@@ -189,40 +189,6 @@ fn write(
     truth.flush()?;
     events.flush()?;
     Ok(written)
-}
-
-/// A line of a sightings file. Everything in it is made of letters, digits and signs that JSON need not escape.
-fn sighting_line(heard: &Advertisement) -> String {
-    use std::fmt::Write;
-    let mut line = format!("{{\"time\":\"{}\",\"receiver\":\"{}\"", heard.time, heard.receiver);
-    if let Some(address) = heard.address {
-        let _ = write!(line, ",\"address\":\"{address}\"");
-        if let Some(random) = address.random {
-            line += if random { ",\"address_type\":\"random\"" } else { ",\"address_type\":\"public\"" };
-        }
-    }
-    let _ = write!(line, ",\"rssi\":{}", heard.rssi);
-    let object = |name: &str, entries: Vec<String>| {
-        if entries.is_empty() { String::new() } else { format!(",\"{name}\":{{{}}}", entries.join(",")) }
-    };
-    let data = &heard.data;
-    let manufacturer =
-        data.manufacturer_data.iter().map(|(company, bytes)| format!("\"{company:04x}\":\"{}\"", hex::encode(bytes)));
-    line += &object("manufacturer_data", manufacturer.collect());
-    let service =
-        data.service_data.iter().map(|(service, bytes)| format!("\"{}\":\"{}\"", short(service), hex::encode(bytes)));
-    line += &object("service_data", service.collect());
-    line.push('}');
-    line
-}
-
-/// A service UUID as sightings files write it: four digits where it stands on the Bluetooth base UUID.
-fn short(service: &uuid::Uuid) -> String {
-    let text = service.to_string();
-    match text.strip_prefix("0000").and_then(|rest| rest.strip_suffix("-0000-1000-8000-00805f9b34fb")) {
-        Some(short) => short.to_owned(),
-        None => text,
-    }
 }
 
 fn parse_outage(text: &str) -> Result<Outage, String> {

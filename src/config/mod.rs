@@ -19,3 +19,4 @@ pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig};
 pub use gateway_file::load_gateway;
 pub use site::{BundledSite, load_bundled_site, load_site};
+pub(crate) use text::nearest;

@@ -87,9 +87,8 @@ impl Engine {
         let Some(tracker) = self.trackers[device.get()].as_deref() else { return Membership::default() };
         if tracker.is_reported {
             let position = self.presence.state_of(device).and_then(|state| state.position);
-            position.map_or_else(Membership::default, |at| {
-                gaussian_membership(&self.tree, at.level, at.point, at.accuracy)
-            })
+            position
+                .map_or_else(Membership::default, |at| gaussian_membership(&self.tree, at.level, at.point, at.accuracy))
         } else {
             let belief = tracker.filter.as_ref().map(|filter| self.shares.membership(filter.belief()));
             belief.unwrap_or_default()
@@ -126,13 +125,13 @@ impl ZoneExplanation {
     /// In words, as of an instant: how far it is, and what the next step waits for.
     pub fn words(&self, at: Timestamp) -> String {
         let settings = &self.zone.presence;
-        let now = self.probability.map_or_else(|| "not known".to_owned(), |p| format!("{:.2}", p.get()));
+        let now = self.probability.map_or_else(|| "not known".to_owned(), |p| format!("{:.3}", p.get()));
         let mut words = match self.phase {
             ZonePhase::Outside => format!("outside: {now} is below enter_probability {}", settings.enter_probability),
             ZonePhase::Entering { since, .. } => format!(
                 "entering since {} of {}: {now} is at least enter_probability {}",
                 seconds(at.since(since)),
-                format_duration(settings.enter_after),
+                setting(settings.enter_after),
                 settings.enter_probability
             ),
             ZonePhase::Inside { since, .. } if self.zone.id.is_site() => {
@@ -146,7 +145,7 @@ impl ZoneExplanation {
             ZonePhase::Leaving { since, .. } => format!(
                 "leaving since {} of {}: {now} is below exit_probability {}",
                 seconds(at.since(since)),
-                format_duration(settings.exit_after),
+                setting(settings.exit_after),
                 settings.exit_probability
             ),
         };
@@ -176,7 +175,7 @@ impl Explanation {
                 match site.and_then(|site| site.lost_at.map(|lost_at| (lost_at, site.zone.presence.lost_after))) {
                     // A word from one second on: beacons are heard several times a second.
                     Some((_, lost_after)) if silence >= Duration::from_secs(1) => {
-                        let of = format_duration(lost_after);
+                        let of = setting(lost_after);
                         words.push(format!("silent for {} of lost_after {of}", seconds(silence)));
                     }
                     Some(_) => {}
@@ -194,5 +193,13 @@ pub fn seconds(duration: Duration) -> String {
         format!("{:.1} s", duration.as_secs_f64())
     } else {
         format_duration(Duration::from_secs(duration.as_secs()))
+    }
+}
+
+/// `3 s`, `2m`.
+fn setting(duration: Duration) -> String {
+    match duration.as_secs() {
+        secs @ 0..60 if duration.subsec_millis() == 0 => format!("{secs} s"),
+        _ => format_duration(duration),
     }
 }

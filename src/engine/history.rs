@@ -33,6 +33,7 @@ pub struct History {
     refused: Refused,
     /// Something that was seen later than this was forgotten.
     forgotten: Option<Timestamp>,
+    events: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +82,7 @@ pub struct EventExplanation {
     pub from: Timestamp,
     /// Some of them were too many to be remembered.
     pub is_cut: bool,
-    /// What was heard, by receiver, the one that heard most first.
+    /// What was heard, by receiver, the one that heard it loudest first.
     pub heard: Vec<HeardBy>,
     /// How the probability of the zone went; none for the whole site.
     pub course: Option<Course>,
@@ -133,6 +134,7 @@ impl History {
             outages: VecDeque::new(),
             refused: Refused::default(),
             forgotten: None,
+            events: 0,
         }
     }
 
@@ -175,6 +177,11 @@ impl History {
         }
         engine.advance(now);
         events
+    }
+
+    /// How many events the device has had.
+    pub fn events(&self) -> u64 {
+        self.events
     }
 
     /// What of the device led to nothing so far.
@@ -232,7 +239,10 @@ impl History {
                         self.forgotten = self.forgotten.max(self.courses.pop_front().map(|(first, _)| first));
                     }
                 }
-                Output::Event(event) if self.is_mine(&event.device.id) => events.push(self.explain(event)),
+                Output::Event(event) if self.is_mine(&event.device.id) => {
+                    self.events += 1;
+                    events.push(self.explain(event));
+                }
                 _ => {}
             }
         }
@@ -290,7 +300,7 @@ impl History {
                 last,
             })
             .collect();
-        heard.sort_by_key(|by| std::cmp::Reverse(by.count));
+        heard.sort_by(|one, other| other.mean.total_cmp(&one.mean));
         heard
     }
 }
@@ -372,9 +382,7 @@ impl EventExplanation {
     pub fn words(&self) -> String {
         let (event, settings) = (&self.event, &self.event.zone.presence);
         match (event.kind, event.reason) {
-            (EventKind::Entered, _) if event.initial => {
-                "it was there already when observations began".to_owned()
-            }
+            (EventKind::Entered, _) if event.initial => "it was there already when observations began".to_owned(),
             (EventKind::Entered, _) if event.zone.id.is_site() => {
                 "the first sighting of it, and the store is entered by that".to_owned()
             }

@@ -119,6 +119,13 @@ pub struct Counters {
     pub stale_reports: u64,
 }
 
+impl Counters {
+    /// All inputs that were not refused.
+    pub fn taken_in(&self) -> u64 {
+        self.sightings + self.fixed_beacons + self.reports
+    }
+}
+
 /// The engine of one site.
 #[derive(Debug)]
 pub struct Engine {

@@ -33,6 +33,7 @@ pub mod registry;
 pub mod clock;
 pub mod config;
 pub mod mqtt;
+pub mod record;
 pub mod source;
 pub mod store;
 mod throttle;

@@ -16,7 +16,7 @@ mod toml_file;
 
 pub use check::{Checked, check};
 pub use diagnostic::{Diagnostic, Faults, Severity};
-pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig};
+pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
 pub use gateway_file::load_gateway;
 pub use site::{BundledSite, load_bundled_site, load_site};
 pub(crate) use text::nearest;

@@ -275,7 +275,7 @@ impl Report {
         table(out, "", &lines, &[1, 2, 3, 4, 5])?;
         let more = self.changes - self.shown.len() as u64;
         if more > 0 {
-            writeln!(out, "and {} more; --limit shows more of them", count(more, "change"))?;
+            writeln!(out, "and {}; --limit shows more of them", count(more, "more change"))?;
         }
         Ok(())
     }

@@ -440,6 +440,21 @@ mod tests {
     }
 
     #[test]
+    fn recording_is_off_until_days_are_given_and_many_of_them_are_warned_of() {
+        let record = |text: &str| {
+            let (config, warnings) = load(&format!("{LEAST}{text}")).unwrap();
+            let warnings: Vec<String> = warnings.iter().map(|warning| warning.message.clone()).collect();
+            (config.record, warnings)
+        };
+        assert_eq!(record(""), (RecordConfig { days: 0, max_bytes: 2_000_000_000 }, vec![]));
+        let some = RecordConfig { days: 30, max_bytes: 500_000_000 };
+        assert_eq!(record("[record]\ndays = 30\nmax_megabytes = 500\n"), (some, vec![]));
+        let (config, warnings) = record("[record]\ndays = 31\n");
+        assert_eq!((config.days, warnings.len()), (31, 1));
+        assert!(warnings[0].contains("are kept for 31 days"), "{warnings:?}");
+    }
+
+    #[test]
     fn a_password_file_is_found_among_systemds_credentials() {
         let dir = tempfile::tempdir().unwrap();
         let credentials = tempfile::tempdir().unwrap();

@@ -196,10 +196,10 @@ pub fn seconds(duration: Duration) -> String {
     }
 }
 
-/// `3 s`, `2m`.
+/// `3 s`, `60 s`, `2m`.
 fn setting(duration: Duration) -> String {
     match duration.as_secs() {
-        secs @ 0..60 if duration.subsec_millis() == 0 => format!("{secs} s"),
+        secs @ 0..120 if duration.subsec_millis() == 0 => format!("{secs} s"),
         _ => format_duration(duration),
     }
 }

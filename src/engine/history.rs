@@ -417,3 +417,6 @@ impl EventExplanation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

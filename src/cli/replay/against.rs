@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use super::matching::{Matcher, Pair, Side, WINDOW};
+use super::matching::{Matcher, Occurrence, Pair, Side, WINDOW};
 use super::words::{count, table};
 use super::{Tape, quiet_when_nobody_reads, receivers, tell_what_was_passed_over};
 use crate::engine::{Engine, Input, Output};
 use crate::model::{ReceiverId, Timestamp, ZoneId, format_duration};
-use crate::presence::{Event, EventKind};
+use crate::presence::{Event, EventKind, Reason};
 use crate::registry::Registry;
 
 /// An event that is moved by less is the same.
@@ -59,9 +59,9 @@ pub(super) fn run(tape: &mut Tape, a: Registry, b: Registry, options: &Options) 
             report.end(side, run, tape.now);
         }
         if options.json {
-            report.json(&mut out)?
+            report.json(&mut out)?;
         } else {
-            report.show(&mut out, tape)?
+            report.show(&mut out, tape)?;
         }
         Ok(out.flush()?)
     };
@@ -327,7 +327,7 @@ fn change(pair: &Pair) -> Change {
 /// Time, change, kind, zone, device, and what more there is to say.
 fn line(pair: &Pair) -> Vec<String> {
     let (device, zone, kind) = &pair.key;
-    let reason = |side: Option<super::matching::Occurrence>| side.and_then(|o| o.reason).map(|reason| reason.as_str());
+    let reason = |side: Option<Occurrence>| side.and_then(|o| o.reason).map(Reason::as_str);
     let (word, detail) = match change(pair) {
         Change::Same => ("same", String::new()),
         Change::Lost => ("lost", reason(pair.a).map_or_else(String::new, |reason| format!("({reason})"))),
@@ -360,8 +360,8 @@ fn change_json(pair: &Pair) -> Value {
         "observed_at_a": pair.a.map(|a| a.at),
         "observed_at_b": pair.b.map(|b| b.at),
         "shift_s": shift,
-        "reason_a": pair.a.and_then(|a| a.reason).map(|reason| reason.as_str()),
-        "reason_b": pair.b.and_then(|b| b.reason).map(|reason| reason.as_str()),
+        "reason_a": pair.a.and_then(|a| a.reason).map(Reason::as_str),
+        "reason_b": pair.b.and_then(|b| b.reason).map(Reason::as_str),
     })
 }
 

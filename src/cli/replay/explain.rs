@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::engine::explain::{Explanation, ZoneExplanation, seconds};
 use crate::engine::history::{EventExplanation, HeardBy, History};
 use crate::model::{DeviceId, Position, Timestamp, format_duration};
-use crate::presence::{EventKind, ZonePhase};
+use crate::presence::{EventKind, Reason, ZonePhase};
 use crate::registry::{PresenceSettings, Registry};
 
 /// Receivers that people are shown, the loudest first; `--json` has all of them.
@@ -233,7 +233,7 @@ fn event_json(explained: &EventExplanation) -> Value {
         "kind": event.kind.as_str(),
         "observed_at": event.observed_at,
         "decided_at": event.decided_at,
-        "reason": event.reason.map(|reason| reason.as_str()),
+        "reason": event.reason.map(Reason::as_str),
         "initial": event.initial,
         "held": event.held,
         "duration_s": event.duration.map(|duration| duration.as_secs_f64()),

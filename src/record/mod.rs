@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::advert::{Advertisement, AdvertisingData, frames};
 use crate::clock::Clock;
@@ -114,6 +114,7 @@ impl Recorder {
             }
             return Ok(Self { registry, clock, on: None });
         }
+        info!(days = config.days, "sightings of registered devices are recorded in {}", dir.display());
         let shared = Arc::<Shared>::default();
         let (queue, entries) = sync_channel(QUEUE);
         let shelf = Shelf::new(dir, config, Arc::clone(&shared));

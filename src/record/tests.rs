@@ -320,3 +320,60 @@ fn a_disk_that_takes_nothing_is_tried_again_and_what_is_too_much_meanwhile_is_co
     worker.flush();
     assert_eq!(desk.lines().len() as u64, 120_001 - dropped);
 }
+
+#[test]
+fn a_slow_disk_costs_sightings_and_never_time() {
+    let (registry, clock) = (registry(|_, _| {}), Clock::new());
+    let (queue, entries) = sync_channel(3);
+    let shared = Arc::<Shared>::default();
+    let handle = std::thread::spawn(|| {});
+    let on = Some(Thread { queue, shared, handle });
+    let recorder = Recorder { registry: Arc::clone(&registry), clock: clock.clone(), on };
+    let mut engine = Engine::new(registry, "e");
+    for _ in 0..10 {
+        let now = clock.now();
+        recorder.handle(&mut engine, Input::Advertisement(heard(now, 1, AdvertisingData::default())), now);
+    }
+    assert_eq!(recorder.watch()().unwrap().dropped, 7);
+    assert_eq!((entries.try_iter().count(), engine.counters().sightings), (3, 10));
+}
+
+#[test]
+fn a_replay_of_a_recording_gives_the_events_that_there_were() {
+    let (desk, registry) = (Desk::new(), registry(|_, _| {}));
+    let clock = Clock::new();
+    let recorder = Recorder::start(desk.data.path(), desk.config, &registry, &clock).unwrap();
+    let mut live = Engine::new(Arc::clone(&registry), "e");
+    let mut events = Vec::new();
+    let take = |engine: &mut Engine| {
+        let mut events = Vec::new();
+        while let Some(output) = engine.poll_output() {
+            if let crate::engine::Output::Event(event) = output {
+                events.push((event.id, event.observed_at, event.decided_at, event.position));
+            }
+        }
+        events
+    };
+    let start = clock.now().shifted(-3_600_000);
+    for step in 0..600 {
+        let now = start.shifted(step * 200);
+        for last in [1, 2, 3, 77] {
+            recorder.handle(&mut live, Input::Advertisement(heard(now, last, AdvertisingData::default())), now);
+            events.extend(take(&mut live));
+        }
+        if step % 50 == 49 {
+            recorder.handle(&mut live, Input::PositionReport(report(now, "d2")), now);
+            events.extend(take(&mut live));
+        }
+    }
+    recorder.close(Duration::from_secs(20));
+    let mut again = Engine::new(registry, "e");
+    let mut replayed = Vec::new();
+    for item in recordings::open(&[desk.dir()], None) {
+        let (now, input) = item.unwrap();
+        again.handle(input, now);
+        replayed.extend(take(&mut again));
+    }
+    assert!(replayed.len() >= 2, "{replayed:?}");
+    assert_eq!(replayed, events);
+}

@@ -10,6 +10,9 @@
 //! outputs whether time is kept by a clock, a file or a simulation. It is causal: what comes later in the input changes
 //! nothing of what was put out before.
 
+pub mod explain;
+pub mod history;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,6 +125,13 @@ pub struct Counters {
     pub stale_reports: u64,
 }
 
+impl Counters {
+    /// All inputs that were not refused.
+    pub fn taken_in(&self) -> u64 {
+        self.sightings + self.fixed_beacons + self.device_sightings + self.reports
+    }
+}
+
 /// The engine of one site.
 #[derive(Debug)]
 pub struct Engine {
@@ -155,6 +165,8 @@ struct Tracker {
     /// The last position that follows from sightings, and when it is due again in silence.
     located: Option<(Position, Timestamp)>,
     last_report: Option<Timestamp>,
+    /// Whether its last position is what the device reported, and not what the filter believes.
+    is_reported: bool,
 }
 
 impl Engine {
@@ -413,6 +425,7 @@ impl Engine {
         self.model.prepare(&tracker.batch);
         let position = filter.update(&self.model, &tracker.batch);
         tracker.batch.clear();
+        tracker.is_reported = false;
         if let Some(position) = position {
             let due = self.now + SILENT_INTERVAL;
             if let Some((_, due)) = tracker.located.replace((position, due)) {
@@ -470,6 +483,7 @@ impl Engine {
             return;
         }
         tracker.last_report = Some(report.time);
+        tracker.is_reported = true;
         self.counters.reports += 1;
         let kind_margin = self.registry.site().margins.of(self.registry.devices()[device.get()].kind);
         let membership = gaussian_membership(&self.tree, level, point, report.accuracy, kind_margin);
@@ -568,7 +582,14 @@ impl Engine {
 
 impl Tracker {
     fn new() -> Box<Self> {
-        Box::new(Self { filter: None, batch: Vec::new(), batch_ends: None, located: None, last_report: None })
+        Box::new(Self {
+            filter: None,
+            batch: Vec::new(),
+            batch_ends: None,
+            located: None,
+            last_report: None,
+            is_reported: false,
+        })
     }
 }
 

@@ -28,6 +28,7 @@ use crate::model::{GatewayId, ReceiverId, Timestamp};
 use crate::mqtt::wire::{self, Context, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::presence::Memory;
+use crate::record::{RecordStatus, Recorder};
 use crate::registry::Registry;
 use crate::source::live::{self, Feed};
 use crate::source::{Observation, Sink, ble};
@@ -43,6 +44,8 @@ const QUEUE: usize = 4_096;
 const DRAIN: Duration = Duration::from_secs(3);
 /// How long an orderly stop may take to write down what is left.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// How long an orderly stop may take to write down the last sightings.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// How often the wall clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the system is asked whether its clock is set, until it is.
@@ -65,6 +68,9 @@ pub enum GatewayError {
     /// The system gives no thread.
     #[error("the sightings cannot be read: {0}")]
     Feed(std::io::Error),
+    /// The system gives no thread.
+    #[error("the sightings cannot be recorded: {0}")]
+    Record(std::io::Error),
 }
 
 /// What is known of a receiver.
@@ -85,7 +91,7 @@ pub async fn run(
 ) -> Result<(), GatewayError> {
     let registry = Arc::new(registry);
     let clock = Clock::new();
-    let Kept { context, began, is_new, memory, waits, mut keeper, mut outlet, inbound, mut reports, control } =
+    let Kept { context, began, is_new, memory, waits, mut keeper, mut outlet, inbound, mut reports, recorder, control } =
         open(&config, &registry, &clock)?;
     let mine: Vec<ReceiverId> = config.adapters.iter().map(|adapter| adapter.receiver.clone()).collect();
     let (sink, mut observations) = Sink::new(&mine, QUEUE, clock.clone());
@@ -120,6 +126,7 @@ pub async fn run(
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
+    let recorded = recorder.watch();
     loop {
         let deadline = engine.next_deadline();
         let mut changed = false;
@@ -129,18 +136,18 @@ pub async fn run(
             observation = observations.recv() => {
                 // The sink that this function holds keeps the channel open.
                 let Some(observation) = observation else { break };
-                changed |= take(&mut engine, &mut receivers, observation);
+                changed |= take(&mut engine, &recorder, &mut receivers, observation);
                 put_all(&mut engine, &mut outlet);
-                changed |= catch_up(&mut engine, &mut receivers, &mut outlet, &mut observations);
+                changed |= catch_up(&mut engine, &recorder, &mut receivers, &mut outlet, &mut observations);
             }
             Some(received) = reports.recv() => {
-                changed |= catch_up(&mut engine, &mut receivers, &mut outlet, &mut observations);
-                engine.handle(Input::PositionReport(received.report), clock.now());
+                changed |= catch_up(&mut engine, &recorder, &mut receivers, &mut outlet, &mut observations);
+                recorder.handle(&mut engine, Input::PositionReport(received.report), clock.now());
                 put_all(&mut engine, &mut outlet);
                 then.push(Box::new(move || received.token.acknowledge()));
             }
             () = until(&clock, deadline) => {
-                changed |= catch_up(&mut engine, &mut receivers, &mut outlet, &mut observations);
+                changed |= catch_up(&mut engine, &recorder, &mut receivers, &mut outlet, &mut observations);
                 engine.advance(clock.now());
                 put_all(&mut engine, &mut outlet);
             }
@@ -159,7 +166,8 @@ pub async fn run(
         }
         keeper.keep(&mut engine, &mut outlet, then);
         if changed {
-            let status = status(began, &clock, &engine, &sink, &receivers, &outlet, &inbound, keeper.store());
+            let mut status = status(began, &clock, &engine, &sink, &receivers, &outlet, &inbound, keeper.store());
+            status.counters.extend(recorded().iter().flat_map(record_counters));
             outlet.state(status.message(&context));
         }
     }
@@ -173,6 +181,7 @@ pub async fn run(
     if uncommitted > 0 {
         warn!(uncommitted, "stopped with events that the disk has not taken: they are lost");
     }
+    recorder.close(LAST_RECORDS);
     // The radio was told by the same signal; it has its own time limits.
     let _ = tokio::time::timeout(Duration::from_secs(2), radio).await;
     info!("stopped");
@@ -190,11 +199,12 @@ struct Kept {
     outlet: Outlet,
     inbound: Inbound,
     reports: mpsc::Receiver<mqtt::Report>,
+    recorder: Recorder,
     control: Option<Control>,
 }
 
 /// Opens the database and goes on from it: the clock, what waits for the broker, and what the engine must know.
-fn open(config: &GatewayConfig, registry: &Registry, clock: &Clock) -> Result<Kept, GatewayError> {
+fn open(config: &GatewayConfig, registry: &Arc<Registry>, clock: &Clock) -> Result<Kept, GatewayError> {
     let site = registry.site().id.clone();
     let Opened { store, head, devices, waiting, is_new, set_aside } =
         Store::open(store_options(config, registry, clock.now()))?;
@@ -222,11 +232,12 @@ fn open(config: &GatewayConfig, registry: &Registry, clock: &Clock) -> Result<Ke
     store.start(move |entries| intake.queue(entries));
     let replays = Some(publisher.replays());
     let (inbound, reports) = Inbound::start(settings, &context.site, &context.gateway, replays);
-    let control = control(config, &context, &store, publisher.intake());
+    let recorder = Recorder::start(&config.data_dir, config.record, registry, clock).map_err(GatewayError::Record)?;
+    let control = control(config, &context, &store, publisher.intake(), recorder.watch());
 
     let (keeper, memory) = Keeper::new(store, clock.clone(), head, devices);
     let outlet = Outlet::new(context.clone(), publisher, config.mqtt.publish_positions).durable(clock.clone());
-    Ok(Kept { context, began, is_new, memory, waits, keeper, outlet, inbound, reports, control })
+    Ok(Kept { context, began, is_new, memory, waits, keeper, outlet, inbound, reports, recorder, control })
 }
 
 fn store_options(config: &GatewayConfig, registry: &Registry, now: Timestamp) -> store::Options {
@@ -270,11 +281,17 @@ fn store_limits(config: &GatewayConfig) -> store::Limits {
 }
 
 /// What the commands beside it may ask.
-fn control(config: &GatewayConfig, context: &Context, store: &Store, publisher: Intake) -> Option<Control> {
+fn control(
+    config: &GatewayConfig,
+    context: &Context,
+    store: &Store,
+    publisher: Intake,
+    recorded: impl Fn() -> Option<RecordStatus> + Send + Sync + 'static,
+) -> Option<Control> {
     let (store, epoch) = (store.clone(), context.epoch.clone());
     let report = move || {
         let report = OutboxReport::of_store(epoch.clone(), publisher.next_sequence(), &store.status());
-        let report = report.with_publisher(&publisher.status()).with_parked(store.parked());
+        let report = report.with_publisher(&publisher.status()).with_parked(store.parked()).with_record(recorded());
         serde_json::to_vec(&report).unwrap_or_default()
     };
     Control::start(&config.data_dir, report)
@@ -313,6 +330,7 @@ fn jump_in_words(by_ms: i64) -> String {
 /// that a flood cannot keep the loop from everything else. Whether a receiver's state changed.
 fn catch_up(
     engine: &mut Engine,
+    recorder: &Recorder,
     receivers: &mut BTreeMap<ReceiverId, ReceiverNow>,
     outlet: &mut Outlet,
     observations: &mut mpsc::Receiver<Observation>,
@@ -320,17 +338,22 @@ fn catch_up(
     let mut changed = false;
     for _ in 0..QUEUE {
         let Ok(observation) = observations.try_recv() else { break };
-        changed |= take(engine, receivers, observation);
+        changed |= take(engine, recorder, receivers, observation);
         put_all(engine, outlet);
     }
     changed
 }
 
 /// Hands one observation to the engine; whether a receiver's state changed.
-fn take(engine: &mut Engine, receivers: &mut BTreeMap<ReceiverId, ReceiverNow>, observation: Observation) -> bool {
+fn take(
+    engine: &mut Engine,
+    recorder: &Recorder,
+    receivers: &mut BTreeMap<ReceiverId, ReceiverNow>,
+    observation: Observation,
+) -> bool {
     match observation {
         Observation::Input(at, input) => {
-            engine.handle(input, at);
+            recorder.handle(engine, input, at);
             false
         }
         Observation::Receiver { at, receiver, state, detail } => {
@@ -358,6 +381,17 @@ async fn until(clock: &Clock, deadline: Option<Timestamp>) {
         Some(at) => tokio::time::sleep(at.since(clock.now())).await,
         None => std::future::pending().await,
     }
+}
+
+/// What the status says of recording.
+fn record_counters(record: &RecordStatus) -> [(String, u64); 4] {
+    [
+        ("recorded", record.kept),
+        ("record_dropped", record.dropped),
+        ("record_files_deleted", record.deleted),
+        ("record_erased", record.erased),
+    ]
+    .map(|(name, count)| (name.to_owned(), count))
 }
 
 #[allow(clippy::too_many_arguments)] // Everybody has something to say in it.

@@ -20,6 +20,9 @@
 //!
 //! What must not be lost: an event is published only after [`store`] has committed it together with the presence that it
 //! changed, and leaves the outbox only when a broker has acknowledged it. [`gateway`] keeps that order.
+//!
+//! What may be lost, and by default is not even kept: [`record`] writes down what was heard of registered devices, so that
+//! an event can be explained afterwards ([`engine::explain`], [`engine::history`]).
 
 pub mod model;
 
@@ -33,6 +36,7 @@ pub mod registry;
 pub mod clock;
 pub mod config;
 pub mod mqtt;
+pub mod record;
 pub mod source;
 pub mod store;
 mod throttle;

@@ -132,6 +132,13 @@ fn show(report: &OutboxReport, out: &mut impl std::io::Write) -> anyhow::Result<
     line("dropped", format!("{dropped}{reasons}"))?;
     line("kept", format!("{} can be asked for again", report.tail))?;
     line("on disk", bytes(report.disk_bytes))?;
+    if let Some(record) = &report.record {
+        let what = format!("{} sightings, {} dropped, {}", record.kept, record.dropped, bytes(record.bytes));
+        line("recorded", what)?;
+        if let Some(failing) = &record.failing {
+            line("", format!("FAILING: {failing}"))?;
+        }
+    }
     line("epoch", format!("{}, next sequence {}", report.epoch, report.next_sequence))?;
     Ok(())
 }

@@ -1,5 +1,10 @@
 //! `beaconfence replay`: a file of sightings through the engine, in event time.
 
+mod against;
+mod explain;
+mod matching;
+mod words;
+
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,31 +14,49 @@ use anyhow::Context as _;
 
 use super::faults::site_or_faults;
 use super::quiet_when_nobody_reads;
-use crate::engine::{Engine, Output};
-use crate::model::{GatewayId, ReceiverId, Timestamp};
+use crate::engine::{Engine, Input, Output};
+use crate::model::{DeviceId, GatewayId, ReceiverId, Timestamp};
 use crate::mqtt::wire;
-use crate::source::replay;
+use crate::registry::Registry;
+use crate::source::recordings::{self, Recordings};
 
 /// So many faulty lines are shown one by one; the rest is counted.
 const MOST_SHOWN: u64 = 20;
 
-/// Replays a sightings file or a capture through the engine, JSON Lines out
+/// Replays sightings files or captures through the engine, JSON Lines out
 ///
 /// Everything happens in event time, as fast as it goes, and the same input gives the same bytes. Visits that are open at
 /// the end of the file stay open. Faulty lines are reported and passed over; the exit code is 1 where there were any.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A sightings file (JSON Lines) or a btsnoop capture, gzip or not
-    file: PathBuf,
+    /// Sightings files (JSON Lines) or btsnoop captures, gzip or not, or directories of sightings files; several are read
+    /// in the order of their times
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// The site directory
     #[arg(long, value_name = "DIR")]
     site: PathBuf,
     /// Print the CloudEvents that would be published (the default)
-    #[arg(long, conflicts_with = "positions")]
+    #[arg(long, conflicts_with_all = ["positions", "explain", "against"])]
     events: bool,
     /// Print positions: time, device, x, y, level, accuracy, latitude, longitude
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["explain", "against"])]
     positions: bool,
+    /// Explain the events of that device: what was heard, how the probability went, and the settings it was held against
+    #[arg(long, value_name = "DEVICE", conflicts_with = "against")]
+    explain: Option<DeviceId>,
+    /// Explain in place of its events where the device is at that instant, and why nothing more has happened
+    #[arg(long, value_name = "INSTANT", requires = "explain")]
+    at: Option<Timestamp>,
+    /// Compare with the events that another site directory would give: gained, lost and moved in time
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// How many changes are shown, with --against [default: 50, and all of them with --json]
+    #[arg(long, value_name = "N", requires = "against")]
+    limit: Option<usize>,
+    /// Print JSON Lines where the output is for people otherwise: with --explain and --against
+    #[arg(long)]
+    json: bool,
     /// The receiver that heard a capture, which does not say so itself
     #[arg(long, value_name = "ID")]
     receiver: Option<ReceiverId>,
@@ -52,69 +75,105 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     {
         anyhow::bail!("the site has no receiver \"{receiver}\"; its receivers are {}", receivers(&registry));
     }
+    let mut tape = Tape::open(&args.files, args.receiver.clone());
+    if let Some(other) = &args.against {
+        let Some(other) = site_or_faults(other) else { return Ok(ExitCode::FAILURE) };
+        against::run(
+            &mut tape,
+            registry,
+            other,
+            &against::Options { epoch: args.epoch, json: args.json, limit: args.limit },
+        )?;
+    } else if let Some(device) = &args.explain {
+        explain::run(&mut tape, registry, device, args.at, &args.epoch, args.json)?;
+    } else {
+        print(&mut tape, registry, args)?;
+    }
+    Ok(tape.finish())
+}
+
+fn print(tape: &mut Tape, registry: Registry, args: Args) -> anyhow::Result<()> {
     let context = wire::Context {
         site: registry.site().id.clone(),
-        gateway: args.gateway.clone(),
-        epoch: args.epoch.clone(),
+        gateway: args.gateway,
+        epoch: args.epoch,
         frame: *registry.frame(),
     };
     let mut engine = Engine::new(Arc::new(registry), &context.epoch);
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut faults = 0_u64;
-    let mut now = Timestamp::from_millis(0);
-    let print = |engine: &mut Engine, out: &mut dyn Write| -> anyhow::Result<()> {
-        while let Some(output) = engine.poll_output() {
-            let line = match output {
-                Output::Event(event) if !args.positions => wire::event(&context, &event)?.payload,
-                Output::Position(device, position) if args.positions => {
-                    wire::position_line(&context, &device.id, &position, engine.now())?
-                }
-                _ => continue,
-            };
-            out.write_all(&line)?;
-            out.write_all(b"\n")?;
-        }
-        Ok(())
-    };
-    let mut fault = |error: replay::ReplayError| {
-        faults += 1;
-        if faults <= MOST_SHOWN {
-            tell!("error: {error}");
-        }
-    };
     let mut run = || -> anyhow::Result<()> {
-        match replay::open(&args.file, args.receiver.clone()) {
-            Err(error) => fault(error),
-            Ok(observations) => {
-                for observation in observations {
-                    match observation {
-                        Ok((at, input)) => {
-                            now = now.max(at);
-                            engine.handle(input, now);
-                            print(&mut engine, &mut out)?;
-                        }
-                        Err(error) => fault(error),
+        while let Some((now, input)) = tape.next() {
+            engine.handle(input, now);
+            while let Some(output) = engine.poll_output() {
+                let line = match output {
+                    Output::Event(event) if !args.positions => wire::event(&context, &event)?.payload,
+                    Output::Position(device, position) if args.positions => {
+                        wire::position_line(&context, &device.id, &position, engine.now())?
                     }
-                }
+                    _ => continue,
+                };
+                out.write_all(&line)?;
+                out.write_all(b"\n")?;
             }
         }
         out.flush().context("standard output cannot be written")
     };
     quiet_when_nobody_reads(run())?;
-    if faults > MOST_SHOWN {
-        tell!("error: and {} more faults", faults - MOST_SHOWN);
-    }
-    tell_what_was_passed_over(&engine);
-    Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    tell_what_was_passed_over("", &engine);
+    Ok(())
 }
 
-fn receivers(registry: &crate::registry::Registry) -> String {
+/// What is replayed: every input with the time to handle it at. Faults are told, counted and passed over.
+#[derive(Debug)]
+struct Tape {
+    recordings: Recordings,
+    faults: u64,
+    /// The time of the latest input so far; it never runs backwards.
+    now: Timestamp,
+    /// The time of the first input.
+    begins: Option<Timestamp>,
+}
+
+impl Tape {
+    fn open(files: &[PathBuf], receiver: Option<ReceiverId>) -> Self {
+        let recordings = recordings::open(files, receiver);
+        Self { recordings, faults: 0, now: Timestamp::from_millis(0), begins: None }
+    }
+
+    fn next(&mut self) -> Option<(Timestamp, Input)> {
+        loop {
+            match self.recordings.next()? {
+                Ok((at, input)) => {
+                    self.now = self.now.max(at);
+                    self.begins.get_or_insert(at);
+                    return Some((self.now, input));
+                }
+                Err(error) => {
+                    self.faults += 1;
+                    if self.faults <= MOST_SHOWN {
+                        tell!("error: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The exit code.
+    fn finish(self) -> ExitCode {
+        if self.faults > MOST_SHOWN {
+            tell!("error: and {} more faults", self.faults - MOST_SHOWN);
+        }
+        if self.faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+fn receivers(registry: &Registry) -> String {
     let ids: Vec<&str> = registry.receivers().iter().map(|receiver| receiver.id.as_str()).take(20).collect();
     ids.join(", ")
 }
 
 /// On stderr: what of the file led to nothing, and why.
-fn tell_what_was_passed_over(engine: &Engine) {
+fn tell_what_was_passed_over(whose: &str, engine: &Engine) {
     let counters = engine.counters();
     for (count, what) in [
         (counters.strangers, "advertisements of beacons that are not registered"),
@@ -128,7 +187,7 @@ fn tell_what_was_passed_over(engine: &Engine) {
         (counters.behind, "inputs more than 10 minutes behind the ones before them"),
     ] {
         if count > 0 {
-            tell!("note: passed over {count} {what}");
+            tell!("note: {whose}passed over {count} {what}");
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::advert::{Address, AdvertisingData};
-use crate::model::{Rssi, Timestamp, format_duration, parse_duration};
+use crate::model::{Timestamp, format_duration, parse_duration};
+use crate::source::line::{device_sighting_line, sighting_line};
 use crate::source::simulate::{Outage, Simulation, SimulationConfig, What};
 
 use super::faults::site_or_faults;
@@ -174,13 +174,11 @@ fn write(
         match step.what {
             What::Heard(heard) => {
                 written.sightings += 1;
-                let by = ("receiver", heard.receiver.as_str());
-                writeln!(sightings, "{}", sighting_line(by, time, heard.address, heard.rssi, &heard.data))?;
+                writeln!(sightings, "{}", sighting_line(&heard))?;
             }
             What::HeardByDevice(heard) => {
                 written.sightings += 1;
-                let by = ("device", heard.device.as_str());
-                writeln!(sightings, "{}", sighting_line(by, time, heard.address, heard.rssi, &heard.data))?;
+                writeln!(sightings, "{}", device_sighting_line(&heard))?;
             }
             What::Position(at) => {
                 written.positions += 1;
@@ -199,45 +197,6 @@ fn write(
     truth.flush()?;
     events.flush()?;
     Ok(written)
-}
-
-/// A line of a sightings file. Everything in it is made of letters, digits and signs that JSON need not escape.
-fn sighting_line(
-    (member, by): (&str, &str),
-    time: Timestamp,
-    address: Option<Address>,
-    rssi: Rssi,
-    data: &AdvertisingData,
-) -> String {
-    use std::fmt::Write;
-    let mut line = format!("{{\"time\":\"{time}\",\"{member}\":\"{by}\"");
-    if let Some(address) = address {
-        let _ = write!(line, ",\"address\":\"{address}\"");
-        if let Some(random) = address.random {
-            line += if random { ",\"address_type\":\"random\"" } else { ",\"address_type\":\"public\"" };
-        }
-    }
-    let _ = write!(line, ",\"rssi\":{rssi}");
-    let object = |name: &str, entries: Vec<String>| {
-        if entries.is_empty() { String::new() } else { format!(",\"{name}\":{{{}}}", entries.join(",")) }
-    };
-    let manufacturer =
-        data.manufacturer_data.iter().map(|(company, bytes)| format!("\"{company:04x}\":\"{}\"", hex::encode(bytes)));
-    line += &object("manufacturer_data", manufacturer.collect());
-    let service =
-        data.service_data.iter().map(|(service, bytes)| format!("\"{}\":\"{}\"", short(service), hex::encode(bytes)));
-    line += &object("service_data", service.collect());
-    line.push('}');
-    line
-}
-
-/// A service UUID as sightings files write it: four digits where it stands on the Bluetooth base UUID.
-fn short(service: &uuid::Uuid) -> String {
-    let text = service.to_string();
-    match text.strip_prefix("0000").and_then(|rest| rest.strip_suffix("-0000-1000-8000-00805f9b34fb")) {
-        Some(short) => short.to_owned(),
-        None => text,
-    }
 }
 
 fn parse_outage(text: &str) -> Result<Outage, String> {

@@ -20,6 +20,23 @@ pub struct GatewayConfig {
     pub mqtt: MqttConfig,
     /// How much is kept for it.
     pub outbox: OutboxConfig,
+    /// What is kept of what was heard.
+    pub record: RecordConfig,
+}
+
+/// `[record]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordConfig {
+    /// Sightings are kept for so many days; 0 keeps none.
+    pub days: u32,
+    /// And no more bytes of them on disk.
+    pub max_bytes: u64,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        Self { days: 0, max_bytes: 2_000_000_000 }
+    }
 }
 
 /// `[outbox]`.

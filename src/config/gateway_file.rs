@@ -9,7 +9,7 @@ use url::Url;
 
 use super::broker::{broker, is_local};
 use super::diagnostic::{Diagnostic, Faults, FileReport, conclude};
-use super::gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig};
+use super::gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
 use super::text::{self, nearest, short};
 use super::toml_file::{Document, Keys};
 use crate::model::{GatewayId, ReceiverId, format_duration, parse_duration};
@@ -23,7 +23,7 @@ const MAX_BROKERS: usize = 16;
 const KEYS: &[&str] = &["id", "site", "data_dir", "adapter", "mqtt", "outbox", "record", "http"];
 const ADAPTER_KEYS: &[&str] = &["name", "address", "receiver"];
 const OUTBOX_KEYS: &[&str] = &["max_age", "max_megabytes", "keep", "keep_megabytes"];
-const RECORD_KEYS: &[&str] = &["days"];
+const RECORD_KEYS: &[&str] = &["days", "max_megabytes"];
 const MQTT_KEYS: &[&str] = &[
     "brokers",
     "version",
@@ -102,12 +102,11 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option
     let data_dir = data_dir.map(|data_dir| paths.base.join(data_dir));
     loaded.files.extend(data_dir.clone().map(|data_dir| ("data_dir", data_dir, keys.line_of("data_dir"))));
     let adapters = adapters(keys, &mut loaded.receivers);
-    if let Some(record) = keys.table("record", RECORD_KEYS)
-        && let Some(days) = record.integer("days")
-        && days != 0
-    {
-        record.fault_at("days", format!("this version records nothing, and days is {days}"), Some("write days = 0"));
-    }
+    let record = if keys.has("record") {
+        keys.table("record", RECORD_KEYS).and_then(|table| record(&table))
+    } else {
+        Some(RecordConfig::default())
+    };
     if keys.has("http") {
         keys.warn_at("http", "this version serves no HTTP; [http] is ignored", None);
     }
@@ -122,7 +121,15 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option
     } else {
         Some(OutboxConfig::default())
     };
-    Some(GatewayConfig { id: id?, site: site?, data_dir: data_dir?, adapters, mqtt: mqtt?, outbox: outbox? })
+    Some(GatewayConfig {
+        id: id?,
+        site: site?,
+        data_dir: data_dir?,
+        adapters,
+        mqtt: mqtt?,
+        outbox: outbox?,
+        record: record?,
+    })
 }
 
 /// A queue of less than this is lost in the first short outage; one of more than this no disk of a gateway holds.
@@ -132,22 +139,53 @@ const LONGEST_KEPT: Duration = Duration::from_secs(90 * 86_400);
 
 fn outbox(keys: &Keys<'_, '_>) -> Option<OutboxConfig> {
     let default = OutboxConfig::default();
-    let megabytes = |key: &str, least: i64, default: u64| {
-        if !keys.has(key) {
-            return Some(default);
-        }
-        let value = keys.integer(key)?;
-        if (least..=MEGABYTES.1).contains(&value) {
-            return Some(value.unsigned_abs() * 1_000_000);
-        }
-        keys.fault_at(key, format!("\"{key}\" must be a number of megabytes from {least} to {}", MEGABYTES.1), None);
-        None
-    };
     let max_age = interval(keys, "max_age", default.max_age, LONGEST_KEPT);
-    let max_bytes = megabytes("max_megabytes", MEGABYTES.0, default.max_bytes);
+    let max_bytes = megabytes(keys, "max_megabytes", default.max_bytes);
     let keep = interval(keys, "keep", default.keep, LONGEST_KEPT);
-    let keep_bytes = megabytes("keep_megabytes", MEGABYTES.0, default.keep_bytes);
+    let keep_bytes = megabytes(keys, "keep_megabytes", default.keep_bytes);
     Some(OutboxConfig { max_age: max_age?, max_bytes: max_bytes?, keep: keep?, keep_bytes: keep_bytes? })
+}
+
+/// Nobody needs sightings of longer ago, and the law asks for a reason long before that.
+const MOST_DAYS: i64 = 366;
+/// From here on it is asked whether that many are meant.
+const MANY_DAYS: u32 = 30;
+
+fn record(keys: &Keys<'_, '_>) -> Option<RecordConfig> {
+    let default = RecordConfig::default();
+    let days = if keys.has("days") {
+        match keys.integer("days") {
+            Some(days @ 0..=MOST_DAYS) => Some(days as u32),
+            Some(days) => {
+                let message = format!("\"days\" is {days}, but must lie between 0 (nothing is kept) and {MOST_DAYS}");
+                keys.fault_at("days", message, None);
+                None
+            }
+            None => None,
+        }
+    } else {
+        Some(default.days)
+    };
+    if let Some(days) = days.filter(|days| *days > MANY_DAYS) {
+        let message = format!("the sightings of customers are kept for {days} days");
+        let help = format!("{MANY_DAYS} days or fewer serve to find faults; see docs/recording.md");
+        keys.warn_at("days", message, Some(&help));
+    }
+    let max_bytes = megabytes(keys, "max_megabytes", default.max_bytes);
+    Some(RecordConfig { days: days?, max_bytes: max_bytes? })
+}
+
+fn megabytes(keys: &Keys<'_, '_>, key: &str, default: u64) -> Option<u64> {
+    if !keys.has(key) {
+        return Some(default);
+    }
+    let value = keys.integer(key)?;
+    if (MEGABYTES.0..=MEGABYTES.1).contains(&value) {
+        return Some(value.unsigned_abs() * 1_000_000);
+    }
+    let message = format!("\"{key}\" must be a number of megabytes from {} to {}", MEGABYTES.0, MEGABYTES.1);
+    keys.fault_at(key, message, None);
+    None
 }
 
 fn path(text: &str) -> Result<PathBuf, &'static str> {
@@ -399,6 +437,21 @@ mod tests {
         assert_eq!((config.mqtt.version, config.mqtt.prefix.as_str()), (MqttVersion::V5, "beaconfence/v1"));
         assert_eq!(config.mqtt.keep_alive, Duration::from_secs(30));
         assert!(!config.mqtt.publish_positions);
+    }
+
+    #[test]
+    fn recording_is_off_until_days_are_given_and_many_of_them_are_warned_of() {
+        let record = |text: &str| {
+            let (config, warnings) = load(&format!("{LEAST}{text}")).unwrap();
+            let warnings: Vec<String> = warnings.iter().map(|warning| warning.message.clone()).collect();
+            (config.record, warnings)
+        };
+        assert_eq!(record(""), (RecordConfig { days: 0, max_bytes: 2_000_000_000 }, vec![]));
+        let some = RecordConfig { days: 30, max_bytes: 500_000_000 };
+        assert_eq!(record("[record]\ndays = 30\nmax_megabytes = 500\n"), (some, vec![]));
+        let (config, warnings) = record("[record]\ndays = 31\n");
+        assert_eq!((config.days, warnings.len()), (31, 1));
+        assert!(warnings[0].contains("are kept for 31 days"), "{warnings:?}");
     }
 
     #[test]

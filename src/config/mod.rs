@@ -16,9 +16,10 @@ mod toml_file;
 
 pub use check::{Checked, check};
 pub use diagnostic::{Diagnostic, Faults, Severity};
-pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig};
+pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
 pub use gateway_file::load_gateway;
 pub use site::{
     BundledSite, CALIBRATION, WalkPoint, calibration_text, load_bundled_site, load_points, load_site,
     load_site_uncalibrated,
 };
+pub(crate) use text::nearest;

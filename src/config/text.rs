@@ -105,7 +105,7 @@ impl Lines {
 }
 
 /// `did you mean "…"?` where a known word is near, the list of known words otherwise.
-pub(super) fn nearest(word: &str, known: &[&str]) -> String {
+pub(crate) fn nearest(word: &str, known: &[&str]) -> String {
     // Two typing errors in a long word, one in a short one.
     let short: String = word.chars().take(64).collect();
     let best = known

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Timestamp;
 use crate::mqtt::PublisherStatus;
+use crate::record::RecordStatus;
 use crate::store::{Parked, StoreStatus};
 
 /// The state of the outbox.
@@ -54,6 +55,27 @@ pub struct OutboxReport {
     pub disk_bytes: u64,
     /// The parked events that are still kept, oldest first.
     pub parked_events: Vec<ParkedEvent>,
+    /// How recording fares; none where nothing is recorded, or the gateway does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordReport>,
+}
+
+/// How recording fares, since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordReport {
+    /// Sightings and position reports written.
+    pub kept: u64,
+    /// Those that were not, because the disk was slow or full.
+    pub dropped: u64,
+    /// Files deleted, because they were too old or too large together.
+    pub deleted_files: u64,
+    /// Lines removed, because their device may not be tracked any more.
+    pub erased: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Why nothing is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
 }
 
 /// One parked event.
@@ -106,6 +128,7 @@ impl OutboxReport {
             tail: store.tail,
             disk_bytes: store.disk_bytes,
             parked_events: Vec::new(),
+            record: None,
         }
     }
 
@@ -123,6 +146,20 @@ impl OutboxReport {
             last_refusal: publisher.last_refusal.clone(),
             ..self
         }
+    }
+
+    /// Adds how recording fares.
+    #[must_use]
+    pub fn with_record(self, record: Option<RecordStatus>) -> Self {
+        let record = record.map(|status| RecordReport {
+            kept: status.kept,
+            dropped: status.dropped,
+            deleted_files: status.deleted,
+            erased: status.erased,
+            bytes: status.bytes,
+            failing: status.failing,
+        });
+        Self { record, ..self }
     }
 
     /// Adds what waits while the gateway does not run.

@@ -49,6 +49,11 @@ impl Coverage {
         &self.covering[zone.get()]
     }
 
+    /// Those of these receivers that are down.
+    pub(super) fn down_of(&self, receivers: &[ReceiverIndex]) -> Vec<ReceiverIndex> {
+        receivers.iter().copied().filter(|r| self.receivers[r.get()].down_since.is_some()).collect()
+    }
+
     /// Until when the silence of any of these receivers holds presence; none where all are up.
     pub(super) fn held_until(&self, receivers: &[ReceiverIndex], max_hold: Duration) -> Option<Timestamp> {
         receivers.iter().filter_map(|r| self.receivers[r.get()].down_since).max().map(|since| since + max_hold)

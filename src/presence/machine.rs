@@ -1,5 +1,8 @@
 //! The state machine.
 
+mod state;
+
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +14,8 @@ use super::coverage::Coverage;
 use super::event::{Event, EventKind, Reason};
 use super::memory::{DeviceMemory, Memory, VisitMemory, ZoneMemory};
 use super::visit::{Namer, Visit};
+
+pub use state::{DeviceState, Held, ZonePhase, ZoneState};
 
 /// Who is first seen within this time of the beginning, or of the return of the receiver that heard it, was there already.
 const INITIAL: Duration = Duration::from_secs(10);
@@ -480,17 +485,7 @@ impl Machine {
 
     /// What the receivers that would hear the device in that zone have to say.
     fn hold(&self, state: &Device, zone: ZoneIndex, settings: &PresenceSettings) -> Hold {
-        let recent: Vec<ReceiverIndex>;
-        let receivers: &[ReceiverIndex] = if state.heard.is_empty() {
-            // It reports its own positions: no receiver's silence hides it.
-            &[]
-        } else if zone == SITE {
-            let since = state.last_seen - RECENTLY;
-            recent = state.heard.iter().filter(|(_, last)| *last >= since).map(|(receiver, _)| *receiver).collect();
-            &recent
-        } else {
-            self.coverage.of_zone(zone)
-        };
+        let receivers = &*self.listeners(state, zone);
         let back = self.coverage.back_since(receivers);
         let looked_again = state.away.map(|away| away.until);
         let silent_since =
@@ -499,6 +494,19 @@ impl Machine {
             until: self.coverage.held_until(receivers, settings.max_hold),
             back,
             lost_at: silent_since + settings.lost_after,
+        }
+    }
+
+    /// The receivers that would hear the device in that zone.
+    fn listeners(&self, state: &Device, zone: ZoneIndex) -> Cow<'_, [ReceiverIndex]> {
+        if state.heard.is_empty() {
+            // It reports its own positions: no receiver's silence hides it.
+            Cow::Borrowed(&[])
+        } else if zone == SITE {
+            let since = state.last_seen - RECENTLY;
+            state.heard.iter().filter(|(_, last)| *last >= since).map(|(receiver, _)| *receiver).collect()
+        } else {
+            Cow::Borrowed(self.coverage.of_zone(zone))
         }
     }
 

@@ -14,7 +14,7 @@ mod memory;
 mod visit;
 
 pub use event::{Event, EventKind, Reason};
-pub use machine::{Machine, Zones};
+pub use machine::{DeviceState, Held, Machine, ZonePhase, ZoneState, Zones};
 pub use memory::{DeviceMemory, Memory, VisitMemory, ZoneMemory};
 
 #[cfg(test)]

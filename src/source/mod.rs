@@ -3,8 +3,10 @@
 pub mod ble;
 mod btsnoop;
 mod hci;
+pub mod line;
 pub mod lines;
 pub mod live;
+pub mod recordings;
 pub mod replay;
 mod sightings;
 pub mod simulate;

@@ -78,6 +78,9 @@ pub enum Cause {
     /// It is a capture, and no receiver was given.
     #[error("a capture does not say which receiver heard it; name the receiver")]
     NoReceiver,
+    /// It is a directory that holds no recording.
+    #[error("the directory holds no sightings file; their names end in .jsonl or .jsonl.gz")]
+    NoFiles,
     /// A line is wrong.
     #[error(transparent)]
     Sighting(#[from] SightingError),

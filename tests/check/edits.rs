@@ -172,7 +172,8 @@ const EDITS: &[(&str, &str, &str, &str)] = &[
     (GATEWAY, "keep_alive = \"30s\"", "keep_alive = \"30\"", "is not a duration"),
     (GATEWAY, "keep_alive = \"30s\"", "keep_alive = \"2d\"", "must be whole seconds from 1s to 18h12m15s"),
     (GATEWAY, "publish_positions = true", "publish_positions = \"yes\"", "must be true or false, not text in quotes"),
-    (GATEWAY, "days = 0", "days = 7", "records nothing"),
+    (GATEWAY, "days = 0", "days = 367", "must lie between 0 (nothing is kept) and 366"),
+    (GATEWAY, "days = 0", "days = 1\nmax_megabytes = 0", "must be a number of megabytes from 1"),
     (GATEWAY, "publish_positions = true", "publish_positions = maybe", "TOML"),
 ];
 

@@ -1,8 +1,8 @@
 """How good positions and events are, and what they cost.
 
-Usage: accuracy.py PROGRAM DATA [real|simulation|cost]... Each figure with a goal is a line `accuracy/… measured=X goal=Y
-met|missed`; tables follow. Exit 0 where every figure could be had, met or missed; exit 1, with the reason, where one could not.
-"""
+Usage: accuracy.py PROGRAM DATA [real|simulation|cost]... Each figure with a goal is a line `accuracy/… measured=X
+goal=Y met|missed`; tables follow. Exit 0 where every figure could be had, met or missed; exit 1, with the reason,
+where one could not."""
 
 import pathlib
 import sys

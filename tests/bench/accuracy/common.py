@@ -28,8 +28,8 @@ class Program:
         with open(out or os.devnull, "wb") as stdout:
             done = subprocess.run([self.path, *map(os.fspath, arguments)], stdout=stdout, stderr=subprocess.PIPE)
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise Failed(f"beaconfence {' '.join(map(str, arguments))} ended with {done.returncode}: {said[0] if said else 'it said nothing'}")
+            said = (done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[0]
+            raise Failed(f"beaconfence {' '.join(map(str, arguments))} ended with {done.returncode}: {said}")
 
     def calibrate(self, site, survey):
         """Learns from the survey, into the site directory."""
@@ -79,7 +79,7 @@ def between(low, high):
 
 
 def figure(name, value, goal, digits=2):
-    """Prints one figure. A figure that is no number is missed: something that was to be measured never happened. What is
+    """Prints one figure. One that is no number is missed: something that was to be measured never happened. What is
     compared is what is printed."""
     shown, holds = goal
     value = round(float(value), digits)
@@ -92,9 +92,11 @@ def table(title, head, rows, note=()):
     """Prints a table: the first column left, the others right aligned."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    line = lambda row: "  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])]).rstrip()
+    def line(row):
+        return "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]).rstrip()
+
     print(f"\n{title}")
-    for text in [line(head), "-" * len(line(head)), *map(line, rows), *note]:
+    for text in [line(head), "-" * (sum(widths) + 2 * len(widths) - 2), *map(line, rows), *note]:
         print(text)
     print()
     sys.stdout.flush()

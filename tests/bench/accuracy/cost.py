@@ -1,10 +1,10 @@
 """What positions and presence cost beyond reading the file: CPU time, since the machine may be shared.
 
-The tag's recordings of ten places (12 receivers, about 23 sightings/s; as plain text, in time order) are replayed with the tag
-registered, and once more with another address of the same length in every line: then each line is read, parsed and looked up, and
-passed over. The difference of the two, over the number of sightings, is the cost of everything from the sighting to the event: batches,
-grid, zones, presence, and the few events themselves. One device: no cache is shared with others.
-"""
+The tag's recordings of ten places (12 receivers, about 23 sightings/s; as plain text, in time order) are replayed
+with the tag registered, and once more with another address of the same length in every line: then each line is read,
+parsed and looked up, and passed over. The difference of the two, over the number of sightings, is the cost of
+everything from the sighting to the event: batches, grid, zones, presence, and the few events themselves. One device:
+no cache is shared with others."""
 
 import gzip
 import resource

@@ -1,9 +1,8 @@
 """Figures of others, quoted and not measured here: plain methods on the same recordings, and a study of estimators.
 
-Source: the baselines that come with the recordings (plain methods in numpy, causal, scored as score_positions.py does), and a study
-that tried several hundred configurations on them. They stand beside the measured ones for comparison; no goal is computed from
-them.
-"""
+Source: the baselines that come with the recordings (plain methods in numpy, causal, scored as score_positions.py
+does), and a study that tried several hundred configurations on them. They stand beside the measured ones for
+comparison; no goal is computed from them."""
 
 # mean / median / p90 in metres; danis, kolakowski.
 POSITIONS = [

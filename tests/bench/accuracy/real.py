@@ -1,8 +1,7 @@
 """Real recordings, scored by the scorers that come with them.
 
-What is learned from what: nothing at all (site directory alone), or `calibration.json` from the survey of the same site, which holds
-none of the recordings that are scored. Settings are the defaults of each site's own files.
-"""
+What is learned from what: nothing at all (site directory alone), or `calibration.json` from the survey of the same
+site, which holds none of the recordings that are scored. Settings are the defaults of each site's own files."""
 
 import subprocess
 import sys
@@ -38,7 +37,9 @@ def run(program, data, folder):
     try:
         learned = {}
         for name, of, survey in (
-            ("danis", "danis", "survey"), ("kolakowski", "kolakowski", "survey"), ("danis-apart", "danis", "survey-apart")
+            ("danis", "danis", "survey"),
+            ("kolakowski", "kolakowski", "survey"),
+            ("danis-apart", "danis", "survey-apart"),
         ):
             learned[name] = copy_site(data / of / "site", folder / "survey" / name)
             program.calibrate(learned[name], data / of / survey)
@@ -52,11 +53,10 @@ def run(program, data, folder):
 
 
 def inputs(data):
-    for name, tracks in TRACKS.items():
+    for name in TRACKS:
         yield data / name / "site"
-        for track in tracks:
-            yield data / name / "sightings" / f"{track}.jsonl.gz"
-            yield data / name / "truth" / f"{track}.csv"
+        for recording in tracks(data, name):
+            yield from recording
     for survey in ("danis/survey", "danis/survey-apart", "kolakowski/survey"):
         yield data / survey / "sightings.jsonl.gz"
         yield data / survey / "points.csv"
@@ -89,10 +89,13 @@ def scored(data, scorer, arguments):
     return {name: float(value) for name, value in values.items()}
 
 
+def tracks(data, name):
+    folder = data / name
+    return [(folder / "sightings" / f"{track}.jsonl.gz", folder / "truth" / f"{track}.csv") for track in TRACKS[name]]
+
+
 def positions(program, data, folder, name, learned, site):
-    recordings = [
-        (data / name / "sightings" / f"{track}.jsonl.gz", data / name / "truth" / f"{track}.csv") for track in TRACKS[name]
-    ]
+    recordings = tracks(data, name)
     score = scored(data, "score_positions.py", replayed(program, folder, site, "positions", recordings))
     figure(f"{name}/{learned}/mean", score["mean"], at_most(MEAN[name, learned]))
     figure(f"{name}/{learned}/within1", score["within1"], between(0.30, 0.55))
@@ -110,11 +113,8 @@ def still(program, data, folder, site):
 
 
 def moving(program, data, folder, site):
-    recordings = [
-        (data / "danis" / "sightings" / f"{track}.jsonl.gz", data / "danis" / "truth" / f"{track}.csv")
-        for track in TRACKS["danis"]
-    ]
-    score = scored(data, "score_zones.py", [site, *replayed(program, folder, site, "events", recordings)])
+    arguments = replayed(program, folder, site, "events", tracks(data, "danis"))
+    score = scored(data, "score_zones.py", [site, *arguments])
     figure("danis/moving/in_true_zones", score["in_true_zones"], at_least(0.78), 3)
     figure("danis/moving/delay_median", score["delay_median"], at_most(3.0), 1)
     return score
@@ -145,14 +145,12 @@ def position_table(scores):
 
 
 def zone_table(standing, walking):
-    count = lambda score: f"{score['false']:.0f}"
-    share = lambda score: f"{score['in_true_zones']:.1%}"
+    def ours(name, score):
+        return [name, f"{score['false']:.0f}", f"{score['false_per_hour']:.2f}", f"{score['in_true_zones']:.1%}"]
+
     rows = [
-        ["beaconfence, standing still, survey-apart", count(standing), f"{standing['false_per_hour']:.2f}", share(standing), ""],
-        [
-            "beaconfence, moving, survey", count(walking), f"{walking['false_per_hour']:.2f}", share(walking),
-            f"{walking['delay_median']:.1f} s",
-        ],
+        [*ours("beaconfence, standing still, survey-apart", standing), ""],
+        [*ours("beaconfence, moving, survey", walking), f"{walking['delay_median']:.1f} s"],
         *quoted.ZONES,
     ]
     head = ["", "false", "false an hour", "in the true zones", "median delay"]
@@ -162,7 +160,8 @@ def zone_table(standing, walking):
 def sal_table(score):
     ours = [
         "beaconfence, site directory alone", f"{score['time_in_true_state']:.0%}",
-        f"{score['found']:.0f} of {score['true']:.0f}", f"{score['false_per_hour']:.0f}", f"{score['delay_median']:.1f} s",
+        f"{score['found']:.0f} of {score['true']:.0f}", f"{score['false_per_hour']:.0f}",
+        f"{score['delay_median']:.1f} s",
     ]
     head = ["", "in the true state", "found", "false an hour", "median delay"]
     table("Entered and exited, sal", head, [ours, *quoted.EVENTS], quoted.EVENTS_NOTE)

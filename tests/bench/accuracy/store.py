@@ -7,8 +7,8 @@ WIDTH, DEPTH = 24.0, 18.0
 ORIGIN = (48.8566, 2.3522)
 CUSTOMERS = 40
 
-# Four zones of 10 by 7 m in the corners, aisles of 4 m between them: as small as `check` lets pass without a warning with five
-# receivers. With one and three it warns, and the table shows what of.
+# Four zones of 10 by 7 m in the corners, aisles of 4 m between them. With five receivers `check` has no warning; with one
+# it has, and the table shows what of.
 ZONES = {
     "entrance": (0.0, 0.0, 10.0, 7.0),
     "bakery": (14.0, 0.0, 24.0, 7.0),
@@ -16,8 +16,8 @@ ZONES = {
     "household": (14.0, 11.0, 24.0, 18.0),
 }
 
-# Under the ceiling, where they would be put: one in the middle; three that no two zones see alike; the corners and the middle; a
-# lattice.
+# Under the ceiling, where they would be put: one in the middle; three in a triangle without symmetry; the corners and the
+# middle; a lattice.
 HEIGHT = 2.8
 RECEIVERS = {
     1: ((12.0, 9.0),),
@@ -64,7 +64,7 @@ def make(folder, receivers):
 
 
 def wgs84(x, y):
-    """Longitude and latitude of a point of the site frame, from the ellipsoid's radii at the origin; exact to less than a
+    """Longitude and latitude of a point of the site frame, from the ellipsoid's radii at the origin; good to about a
     millimetre over a store."""
     a, f = 6378137.0, 1 / 298.257223563
     e2, s = f * (2 - f), math.sin(math.radians(ORIGIN[0]))

@@ -1,21 +1,20 @@
 """True visits, and how events are compared with them.
 
-Truth. The simulation says twice a second where each device is; a zone holds it or not by the zone's rectangle. A device that has left the
-store has no position and is in no zone. A *stay* is an unbroken run of positions inside. Stays of one device in one zone that are no more
-than 10 s apart are one *visit*: `exit_after`, 10 s by default, is the absence that the gateway is told to overlook. A visit whose
-time inside exceeds 10 s is *true*: it must be found. A shorter one is *brief* (somebody walks through): that it is found is no fault, that
-it is not found neither.
+Truth. The simulation says twice a second where each device is; a zone holds it or not by the zone's rectangle. A
+device that has left the store has no position and is in no zone. A *stay* is an unbroken run of positions inside.
+Stays of one device in one zone that are no more than 10 s apart are one *visit*: `exit_after`, 10 s by default, is
+the absence that the gateway is told to overlook. A visit whose time inside exceeds 10 s is *true*: it must be found.
+A shorter one is *brief* (somebody walks through): that it is found is no fault, that it is not found neither.
 
-Events are taken at `decided_at`, when a subscriber could know. An event answers to a true change of its device, zone and
-kind where it comes between 10 s before it and 10 s + the zone's own hold after it. 10 s: as long as the shortest true visit, so an
-event cannot answer to another visit's change; some metres of error at walking pace are that much time. The hold is what the
-gateway is told to wait: `enter_after` (3 s) for entered; for exited `exit_after` (10 s), or `lost_after` (60 s) where the
-device truly fell silent inside the zone, as those do who go out of the store's door.
+Events are taken at `decided_at`, when a subscriber could know. An event answers to a true change of its device, zone
+and kind where it comes between 10 s before it and 10 s + the zone's own hold after it. 10 s: as long as the shortest
+true visit, so an event cannot answer to another visit's change; some metres of error at walking pace are that much
+time. The hold is what the gateway is told to wait: `enter_after` (3 s) for entered; for exited `exit_after` (10 s),
+or `lost_after` (60 s) where the device truly fell silent inside the zone, as those do who go out of the store's door.
 
-recall: true visits' changes that were answered, of all. Not asked for: what would be due after the end of the recording, and the
-exits of visits that last until then. precision: events that answer to a true visit's change, of those and all that answer to nothing.
-Those that answer to a brief visit count neither way.
-"""
+recall: true visits' changes that were answered, of all. Not asked for: what would be due after the end of the
+recording, and the exits of visits that last until then. precision: events that answer to a true visit's change, of
+those and all that answer to nothing. Those that answer to a brief visit count neither way."""
 
 import bisect
 import csv
@@ -176,9 +175,9 @@ def due(visit, kind):
 
 
 def position_errors(path, truth):
-    """Errors in metres, how many within one and two accuracies, and how many instants had no position. As the scorer of the
-    recordings has it: at each full second, from 5 s after a device came, the newest position that is not from later; none
-    in the last 10 s is missing. Seconds at which the device is out of the store don't count."""
+    """Errors in metres, how many within one and two accuracies, and how many instants had no position. As the scorer of
+    the recordings has it: at each full second, from 5 s after a device came, the newest position that is not from later;
+    none in the last 10 s is missing. Seconds at which the device is out of the store don't count."""
     found = {}
     with open(path, "rb") as file:
         for line in file:

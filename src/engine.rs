@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::advert::Advertisement;
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
-use crate::position::{BATCH, Filter, Model, PositionReport, Sample};
+use crate::position::{BATCH, Drift, Drifts, Filter, Model, PositionReport, Sample};
 use crate::presence::{DeviceMemory, Event, Machine, Memory, Reason};
 use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
 
@@ -122,6 +122,7 @@ pub struct Engine {
     registry: Arc<Registry>,
     tree: ZoneTree,
     model: Model,
+    drifts: Drifts,
     shares: CellShares,
     presence: Machine,
     trackers: Vec<Option<Box<Tracker>>>,
@@ -156,6 +157,7 @@ impl Engine {
         Self {
             tree,
             shares,
+            drifts: Drifts::new(&registry, &model),
             model,
             presence: Machine::new(Arc::clone(&registry), epoch),
             trackers: registry.devices().iter().map(|_| None).collect(),
@@ -265,6 +267,11 @@ impl Engine {
         &self.counters
     }
 
+    /// Receivers that hear otherwise than in the survey of the site. Only said: positions are worked out as before.
+    pub fn drifts(&self) -> Vec<Drift> {
+        self.drifts.found()
+    }
+
     /// Takes in one input at `now`. A `now` that runs backwards is taken to stand still.
     pub fn handle(&mut self, input: Input, now: Timestamp) {
         self.advance(now);
@@ -327,6 +334,8 @@ impl Engine {
         };
         let Some(device) = self.registry.device_of(beacon) else {
             self.counters.fixed_beacons += 1;
+            let sample = Sample { time: heard.time, receiver, rssi: heard.rssi.get() };
+            self.drifts.fixed(&self.model, beacon, &sample);
             return;
         };
         if !self.registry.devices()[device.get()].may_be_tracked() {
@@ -361,6 +370,9 @@ impl Engine {
         }
         let Some(filter) = tracker.filter.as_mut() else { return };
         let position = filter.update(&self.model, &tracker.batch);
+        if let Some(position) = &position {
+            self.drifts.carried(&self.model, device, filter, &tracker.batch, position);
+        }
         tracker.batch.clear();
         if let Some(position) = position {
             let membership = self.shares.membership(filter.belief());

@@ -105,6 +105,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         tell!("error: and {} more faults", faults - MOST_SHOWN);
     }
     tell_what_was_passed_over(&engine);
+    for drift in engine.drifts() {
+        let receiver = &engine.registry().receivers()[drift.receiver.get()].id;
+        tell!(
+            "note: receiver \"{receiver}\" reads {:+.1} dB against the survey ({} samples); look at it, or survey again",
+            drift.db,
+            drift.samples
+        );
+    }
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

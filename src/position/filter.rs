@@ -103,6 +103,22 @@ impl Model {
         PowerPrior { dbm: own.map_or(self.usual_power, |own| own.get()), own: own.is_some(), surveyed: false }
     }
 
+    /// Whether any receiver was surveyed.
+    pub(super) fn is_surveyed(&self) -> bool {
+        self.receivers.iter().any(|map| map.is_surveyed)
+    }
+
+    /// The power of a beacon that was surveyed.
+    pub(super) fn surveyed_power(&self, beacon: BeaconIndex) -> Option<f64> {
+        self.surveyed.get(&beacon).copied()
+    }
+
+    /// The level, relative to the power at 1 m, that a surveyed receiver is expected to hear from a cell.
+    pub(super) fn surveyed_level(&self, receiver: ReceiverIndex, cell: usize) -> Option<f64> {
+        let map = self.receivers.get(receiver.get()).filter(|map| map.is_surveyed)?;
+        map.expected.get(cell).map(|level| f64::from(*level))
+    }
+
     /// The cells.
     pub fn grid(&self) -> &Grid {
         &self.grid
@@ -192,6 +208,16 @@ impl Filter {
             }
         }
         Some(self.position(model, time))
+    }
+
+    /// What surveyed receivers heard more than is to be expected under the belief, in dB.
+    pub(super) fn deviations(&self, model: &Model, batch: &[Sample]) -> Vec<(ReceiverIndex, f64)> {
+        let power = self.power_at_1m(model);
+        let heard = batch.iter().filter_map(|sample| {
+            let map = model.receivers.get(sample.receiver.get()).filter(|map| map.is_surveyed)?;
+            Some((sample.receiver, sample.rssi - map.rssi_offset - power - mean_under(&self.belief, &map.expected)))
+        });
+        heard.collect()
     }
 
     /// Notes what a receiver heard; gives the weight of this sighting.

@@ -3,6 +3,7 @@
 //! Each device has a [`Filter`]: a probability for each cell of the site's [`Grid`]. Sightings are batched for
 //! [`BATCH`], so that one advertisement heard by several receivers is one update.
 
+mod drift;
 mod fading;
 mod filter;
 mod grid;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Timestamp};
 
+pub use drift::{Drift, Drifts};
 pub use filter::{Filter, Model, PowerPrior, Sample};
 pub use grid::Grid;
 

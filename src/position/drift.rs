@@ -119,9 +119,8 @@ impl Drifts {
         let deviation = (sample.receiver, sample.rssi - fixed.power - expected);
         match fixed.begins {
             Some(begins) if sample.time.since(begins) < BATCH => {
-                if fixed.heard.iter().all(|(receiver, _)| *receiver != sample.receiver) {
-                    fixed.heard.push(deviation);
-                }
+                fixed.heard.retain(|(receiver, _)| *receiver != sample.receiver);
+                fixed.heard.push(deviation);
             }
             Some(_) => {
                 fixed.begins = None;

@@ -99,8 +99,8 @@ impl Model {
         if let Some(dbm) = self.surveyed.get(&beacon) {
             return PowerPrior { dbm: *dbm, own: true, surveyed: true };
         }
-        let own = registry.beacons()[beacon.get()].measured_power;
-        PowerPrior { dbm: own.map_or(self.usual_power, |own| own.get()), own: own.is_some(), surveyed: false }
+        let own = registry.beacons()[beacon.get()].measured_power.map(f64::from);
+        PowerPrior { dbm: own.unwrap_or(self.usual_power), own: own.is_some(), surveyed: false }
     }
 
     /// Whether any receiver was surveyed.

@@ -20,7 +20,9 @@ use std::time::Duration;
 use crate::advert::{Advertisement, DeviceSighting};
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
-use crate::position::{AnchorIndex, BATCH, Filter, Model, PositionReport, SILENT_INTERVAL, Sample, in_silence};
+use crate::position::{
+    AnchorIndex, BATCH, Drift, Drifts, Filter, Model, PositionReport, SILENT_INTERVAL, Sample, in_silence,
+};
 use crate::presence::{DeviceMemory, Event, Machine, Memory, Reason};
 use crate::registry::{BeaconIndex, Device, DeviceIndex, Registry, ZoneIndex};
 
@@ -138,6 +140,7 @@ pub struct Engine {
     registry: Arc<Registry>,
     tree: ZoneTree,
     model: Model,
+    drifts: Drifts,
     shares: CellShares,
     presence: Machine,
     trackers: Vec<Option<Box<Tracker>>>,
@@ -178,6 +181,7 @@ impl Engine {
         Self {
             tree,
             shares,
+            drifts: Drifts::new(&registry, &model),
             model,
             presence: Machine::new(Arc::clone(&registry), epoch),
             trackers: registry.devices().iter().map(|_| None).collect(),
@@ -288,6 +292,11 @@ impl Engine {
         &self.counters
     }
 
+    /// Receivers that hear otherwise than in the survey of the site. Only said: positions are worked out as before.
+    pub fn drifts(&self) -> Vec<Drift> {
+        self.drifts.found()
+    }
+
     /// Takes in one input at `now`. A `now` that runs backwards is taken to stand still.
     pub fn handle(&mut self, input: Input, now: Timestamp) {
         self.advance(now);
@@ -353,6 +362,8 @@ impl Engine {
         };
         let Some(device) = self.registry.device_of(beacon) else {
             self.counters.fixed_beacons += 1;
+            let sample = Sample { time: heard.time, anchor: receiver.into(), rssi: heard.rssi.get() };
+            self.drifts.fixed(&self.model, beacon, &sample);
             return;
         };
         if !self.registry.devices()[device.get()].may_be_tracked() {
@@ -424,6 +435,9 @@ impl Engine {
         let Some(filter) = tracker.filter.as_mut() else { return };
         self.model.prepare(&tracker.batch);
         let position = filter.update(&self.model, &tracker.batch);
+        if let Some(position) = &position {
+            self.drifts.carried(&self.model, device, filter, &tracker.batch, position);
+        }
         tracker.batch.clear();
         tracker.is_reported = false;
         if let Some(position) = position {

@@ -25,11 +25,11 @@ use crate::clock::{self, Clock};
 use crate::config::GatewayConfig;
 use crate::engine::{Engine, Input, ReceiverState};
 use crate::model::{GatewayId, ReceiverId, Timestamp};
-use crate::mqtt::wire::{self, Context, ReceiverStatus, Status, StoreWords, WireError};
+use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::presence::Memory;
 use crate::record::{RecordStatus, Recorder};
-use crate::registry::Registry;
+use crate::registry::{ReceiverIndex, Registry};
 use crate::source::live::{self, Feed};
 use crate::source::{Observation, Sink, ble};
 use crate::store::{self, Opened, Store, StoreError};
@@ -46,6 +46,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// How long an orderly stop may take to write down the last sightings.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
+/// How often the log says of a receiver that it drifts.
+const DRIFT_EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// How often the wall clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the system is asked whether its clock is set, until it is.
@@ -71,6 +73,24 @@ pub enum GatewayError {
     /// The system gives no thread.
     #[error("the sightings cannot be recorded: {0}")]
     Record(std::io::Error),
+}
+
+/// When the log last said of each receiver that it drifts.
+#[derive(Default)]
+struct DriftLog(BTreeMap<ReceiverIndex, Timestamp>);
+
+impl DriftLog {
+    /// Says what drifts, of each receiver at most once in [`DRIFT_EVERY`].
+    fn look(&mut self, engine: &Engine, now: Timestamp) {
+        for drift in engine.drifts() {
+            if self.0.get(&drift.receiver).is_none_or(|last| now.since(*last) >= DRIFT_EVERY) {
+                self.0.insert(drift.receiver, now);
+                let receiver = &engine.registry().receivers()[drift.receiver.get()].id;
+                let (db, samples) = (format!("{:+.1}", drift.db), drift.samples);
+                warn!(%receiver, db, samples, "the receiver reads otherwise than in the survey: look at it, or survey again");
+            }
+        }
+    }
 }
 
 /// What is known of a receiver.
@@ -127,6 +147,7 @@ pub async fn run(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
     let recorded = recorder.watch();
+    let mut drift_log = DriftLog::default();
     loop {
         let deadline = engine.next_deadline();
         let mut changed = false;
@@ -162,7 +183,10 @@ pub async fn run(
                 let fails = keeper.store().status().failing.is_some();
                 changed |= std::mem::replace(&mut failing, fails) != fails;
             }
-            _ = status_due.tick() => changed = true,
+            _ = status_due.tick() => {
+                changed = true;
+                drift_log.look(&engine, clock.now());
+            }
         }
         keeper.keep(&mut engine, &mut outlet, then);
         if changed {
@@ -434,6 +458,11 @@ fn status(
                 unfiltered: counters.unfiltered.load(Ordering::Relaxed),
             },
         );
+    }
+    for drift in engine.drifts() {
+        let db = (drift.db * 10.0).round() / 10.0;
+        let receiver = engine.registry().receivers()[drift.receiver.get()].id.clone();
+        status.drifts.insert(receiver, DriftWords { db, samples: drift.samples });
     }
     status.counters.extend(outlet.publisher().status().counters().map(|(name, value)| (name.to_owned(), value)));
     let mut count = |name: &str, value: u64| status.counters.insert(name.to_owned(), value);

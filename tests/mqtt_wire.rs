@@ -8,9 +8,9 @@ mod mqtt_support;
 use std::time::Duration;
 
 use beaconfence::engine::{DevicePresence, ZonePresence};
-use beaconfence::model::{LevelOrdinal, Point, Position, Probability, Timestamp, ZoneId};
+use beaconfence::model::{LevelOrdinal, Point, Position, Probability, ReceiverId, Timestamp, ZoneId};
 use beaconfence::mqtt::wire::{
-    self, MAX_PAYLOAD, Message, ReceiverStatus, ReplayDone, ReplayRequest, Status, StoreWords, WireError,
+    self, DriftWords, MAX_PAYLOAD, Message, ReceiverStatus, ReplayDone, ReplayRequest, Status, StoreWords, WireError,
 };
 use beaconfence::presence::{Event, EventKind, Reason};
 use mqtt_support::{context, device, entered, instant, validate, zone};
@@ -98,8 +98,14 @@ fn status_says_what_the_disk_and_the_clock_do() {
         uncommitted: 2,
         tail: 7,
     };
-    let online =
-        Status { version: "0.1.0".to_owned(), clock_suspect: true, store: Some(store), ..Status::online(since) };
+    let drifts = [(ReceiverId::new("r1").unwrap(), DriftWords { db: -4.2, samples: 130 })].into_iter().collect();
+    let online = Status {
+        version: "0.1.0".to_owned(),
+        clock_suspect: true,
+        store: Some(store),
+        drifts,
+        ..Status::online(since)
+    };
     let message = online.message(&context()).unwrap();
     golden("status-in-trouble", "status", "store-1/gateways/gw-1/status", &message);
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::config::{self, Checked, Diagnostic, Severity};
+use crate::registry::Registry;
 
 /// Validates gateway.toml and a site directory, and reports all faults at once
 ///
@@ -66,8 +67,12 @@ fn summary(checked: &Checked) -> String {
     match &checked.registry {
         Some(registry) => {
             let site = registry.site();
+            let surveyed = match surveyed(registry) {
+                Some(number) => format!(", {number} of {} surveyed", count(registry.receivers().len(), "receiver")),
+                None => String::new(),
+            };
             format!(
-                "ok: site \"{}\" ({}): {}, {}, {}, {}, {}{noted}",
+                "ok: site \"{}\" ({}): {}, {}, {}, {}, {}{surveyed}{noted}",
                 site.id,
                 site.name.escape_debug(),
                 count(site.levels.len(), "level"),
@@ -80,6 +85,12 @@ fn summary(checked: &Checked) -> String {
         }
         None => format!("ok{noted}"),
     }
+}
+
+/// How many receivers have a survey that is used; none where there is no calibration.
+fn surveyed(registry: &Registry) -> Option<usize> {
+    let calibration = registry.calibration()?;
+    Some(registry.receivers().iter().filter(|receiver| calibration.of(receiver).is_some()).count())
 }
 
 fn count(number: usize, what: &str) -> String {
@@ -97,6 +108,7 @@ fn as_json(checked: &Checked) -> Value {
             "name": registry.site().name,
             "levels": registry.site().levels.len(),
             "receivers": registry.receivers().len(),
+            "receivers_surveyed": surveyed(registry),
             "zones": registry.zones().len() - 1,
             "beacons": registry.beacons().len(),
             "devices": registry.devices().len(),

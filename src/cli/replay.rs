@@ -120,6 +120,14 @@ fn print(tape: &mut Tape, registry: Registry, args: Args) -> anyhow::Result<()> 
     };
     quiet_when_nobody_reads(run())?;
     tell_what_was_passed_over("", &engine);
+    for drift in engine.drifts() {
+        let receiver = &engine.registry().receivers()[drift.receiver.get()].id;
+        tell!(
+            "note: receiver \"{receiver}\" reads {:+.1} dB against the survey ({} samples); look at it, or survey again",
+            drift.db,
+            drift.samples
+        );
+    }
     Ok(())
 }
 

@@ -113,6 +113,21 @@ impl Anchors {
         Some(AnchorIndex((self.receivers.len() + at) as u32))
     }
 
+    /// The receiver that an anchor is; none of a fixed beacon.
+    pub(super) fn receiver(&self, anchor: AnchorIndex) -> Option<ReceiverIndex> {
+        ((anchor.0 as usize) < self.receivers.len()).then_some(ReceiverIndex(anchor.0))
+    }
+
+    /// Whether any receiver was surveyed.
+    pub(super) fn is_any_surveyed(&self) -> bool {
+        self.receivers.iter().any(|ear| ear.map.is_surveyed)
+    }
+
+    /// The map of a receiver that was surveyed; none of other anchors.
+    pub(super) fn surveyed(&self, anchor: AnchorIndex) -> Option<&ReceiverMap> {
+        self.receivers.get(anchor.0 as usize).map(|ear| &ear.map).filter(|map| map.is_surveyed)
+    }
+
     /// Whether most of the receivers were surveyed.
     pub(super) fn are_surveyed(&self) -> bool {
         2 * self.receivers.iter().filter(|ear| ear.map.is_surveyed).count() > self.receivers.len()

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{LevelOrdinal, Point, Position, Timestamp};
-use crate::registry::{BeaconIndex, Calibration, Registry, Ring, nearest_on_ring, ring_holds};
+use crate::registry::{BeaconIndex, Calibration, ReceiverIndex, Registry, Ring, nearest_on_ring, ring_holds};
 
 use super::anchors::{AnchorIndex, Anchors, Direction};
 use super::grid::Grid;
@@ -120,6 +120,21 @@ impl Model {
         own.map_or(unknown, |own| PowerPrior { dbm: own.get(), own: true, surveyed: false })
     }
 
+    /// Whether any receiver was surveyed.
+    pub(super) fn is_surveyed(&self) -> bool {
+        self.anchors.is_any_surveyed()
+    }
+
+    /// The power of a beacon that was surveyed.
+    pub(super) fn surveyed_power(&self, beacon: BeaconIndex) -> Option<f64> {
+        self.surveyed.get(&beacon).copied()
+    }
+
+    /// The level, relative to the power at 1 m, that a surveyed receiver is expected to hear from a cell.
+    pub(super) fn surveyed_level(&self, receiver: ReceiverIndex, cell: usize) -> Option<f64> {
+        self.anchors.surveyed(receiver.into())?.levels.level(cell)
+    }
+
     /// The cells.
     pub fn grid(&self) -> &Grid {
         &self.grid
@@ -128,6 +143,11 @@ impl Model {
     /// The anchor that a fixed beacon is; none where it has no place.
     pub fn anchor_of(&self, beacon: BeaconIndex) -> Option<AnchorIndex> {
         self.anchors.of_beacon(beacon)
+    }
+
+    /// The receiver that an anchor is; none of a fixed beacon.
+    pub(super) fn receiver_of(&self, anchor: AnchorIndex) -> Option<ReceiverIndex> {
+        self.anchors.receiver(anchor)
     }
 
     /// To be called before a batch is handed to a filter.
@@ -241,6 +261,23 @@ impl Filter {
         Some(position)
     }
 
+    /// What surveyed receivers heard more than is to be expected under the belief, in dB.
+    pub(super) fn deviations(&self, model: &Model, batch: &[Sample]) -> Vec<(ReceiverIndex, f64)> {
+        let power = self.power_at_1m(model, Direction::Sends);
+        let heard = batch.iter().filter_map(|sample| {
+            let map = model.anchors.surveyed(sample.anchor)?;
+            let level = self.level_under(model, &map.levels);
+            let receiver = model.anchors.receiver(sample.anchor)?;
+            Some((receiver, sample.rssi - map.rssi_offset - power - level))
+        });
+        heard.collect()
+    }
+
+    /// The level to be expected under the belief, in dB relative to the power at 1 m.
+    fn level_under(&self, model: &Model, map: &LevelMap) -> f64 {
+        self.window.rows(&model.grid).map(|(cells, own)| map.mean_under(cells, &self.mass[own])).sum()
+    }
+
     /// Notes what was heard; gives the weight of this sighting.
     fn listen(&mut self, model: &Model, sample: &Sample) -> f64 {
         if model.anchors.map(sample.anchor).is_none() {
@@ -304,12 +341,13 @@ impl Filter {
 
     /// Notes the levels that would be expected of the anchors of a batch under the present belief.
     fn learn(&mut self, model: &Model, batch: &[Sample]) {
-        for heard in &mut self.heard {
-            if batch.iter().any(|sample| sample.anchor == heard.anchor)
-                && let Some(map) = model.anchors.map(heard.anchor)
+        for at in 0..self.heard.len() {
+            let anchor = self.heard[at].anchor;
+            if batch.iter().any(|sample| sample.anchor == anchor)
+                && let Some(map) = model.anchors.map(anchor)
             {
-                let rows = self.window.rows(&model.grid);
-                let level: f64 = rows.map(|(cells, own)| map.mean_under(cells, &self.mass[own])).sum();
+                let level = self.level_under(model, map);
+                let heard = &mut self.heard[at];
                 heard.beliefs = (heard.beliefs + 1.0).min(LONGEST_MEAN);
                 heard.believed += (level - heard.believed) / heard.beliefs;
             }

@@ -5,6 +5,7 @@
 //! batched for [`BATCH`], so that one advertisement heard by several receivers is one update.
 
 mod anchors;
+mod drift;
 mod fading;
 mod filter;
 mod grid;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Position, Timestamp};
 
 pub use anchors::AnchorIndex;
+pub use drift::{Drift, Drifts};
 pub use filter::{Filter, Model, PowerPrior, Sample};
 pub use grid::Grid;
 pub use window::Belief;

@@ -82,7 +82,8 @@ pub fn load_site_uncalibrated(dir: &Path) -> Result<(Registry, Vec<Diagnostic>),
 }
 
 pub(super) fn load(dir: &Path) -> Loaded {
-    load_with(dir, dir.join(CALIBRATION).exists())
+    // One that cannot be followed or read is a fault, not none.
+    load_with(dir, dir.join(CALIBRATION).symlink_metadata().is_ok())
 }
 
 fn load_with(dir: &Path, calibration: bool) -> Loaded {

@@ -18,7 +18,7 @@ pub use event::{SCHEMA as EVENT_SCHEMA, event, samples};
 pub use replay::{ReplayDone, ReplayError, ReplayRequest, replay_done, replay_request, replay_topic};
 pub use report::{ReportError, position_report};
 pub use state::{
-    GatewayState, ReceiverStatus, Status, StoreWords, occupancy, occupancy_topic, presence, presence_topic,
+    DriftWords, GatewayState, ReceiverStatus, Status, StoreWords, occupancy, occupancy_topic, presence, presence_topic,
     status_topic,
 };
 

@@ -154,6 +154,15 @@ pub struct StoreWords {
     pub tail: u64,
 }
 
+/// A receiver that hears otherwise than in the survey of the site.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct DriftWords {
+    /// What it reads more than in the survey, in dB.
+    pub db: f64,
+    /// Samples behind it.
+    pub samples: u32,
+}
+
 /// The gateway's status.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -171,6 +180,8 @@ pub struct Status {
     pub receivers: BTreeMap<ReceiverId, ReceiverStatus>,
     /// Its database; none where it has none.
     pub store: Option<StoreWords>,
+    /// Receivers that hear otherwise than in the survey of the site.
+    pub drifts: BTreeMap<ReceiverId, DriftWords>,
     /// Counters since the start, by name.
     pub counters: BTreeMap<String, u64>,
 }
@@ -186,6 +197,7 @@ impl Status {
             clock_suspect: false,
             receivers: BTreeMap::new(),
             store: None,
+            drifts: BTreeMap::new(),
             counters: BTreeMap::new(),
         }
     }
@@ -212,6 +224,7 @@ impl Status {
             clock_suspect: self.clock_suspect,
             receivers: &self.receivers,
             store: self.store.as_ref(),
+            drifts: &self.drifts,
             counters: &self.counters,
         };
         message(status_topic(&context.site, &context.gateway), ContentType::Json, &body)
@@ -233,5 +246,7 @@ struct WireStatus<'a> {
     receivers: &'a BTreeMap<ReceiverId, ReceiverStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<&'a StoreWords>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    drifts: &'a BTreeMap<ReceiverId, DriftWords>,
     counters: &'a BTreeMap<String, u64>,
 }

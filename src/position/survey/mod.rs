@@ -220,7 +220,7 @@ fn spread(places: &[Place]) -> Result<(), SurveyError> {
         (xx, xy, yy) = (xx + dx * dx / count, xy + dx * dy / count, yy + dy * dy / count);
     }
     // The principal axes of the cloud of points.
-    let (half, root) = ((xx + yy) / 2.0, ((xx - yy) / 2.0).hypot(xy));
+    let (half, root) = (f64::midpoint(xx, yy), ((xx - yy) / 2.0).hypot(xy));
     let (most, least) = ((half + root).max(0.0).sqrt(), (half - root).max(0.0).sqrt());
     if most < LEAST_SPREAD {
         Err(SurveyError::OnePlace(most))

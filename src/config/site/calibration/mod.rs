@@ -79,6 +79,11 @@ fn warn_of_moved(report: &FileReport, of: &ReceiverCalibration, receiver: &Recei
     }
 }
 
+/// Whether a number can be that of a level.
+fn is_level(number: f64) -> bool {
+    number.fract() == 0.0 && (f64::from(i16::MIN)..=f64::from(i16::MAX)).contains(&number)
+}
+
 struct Reader<'r, 't> {
     report: &'r FileReport,
     source: &'r Source<'t>,
@@ -200,7 +205,10 @@ impl<'t> Reader<'_, 't> {
         let (x, y) = (object.number("x", -most, most, " m"), object.number("y", -most, most, " m"));
         let z = object.number("z", -100.0, 100.0, " m above the floor");
         // The level where it was: one that the site no longer has is as good as moved, and said where it matters.
-        let level = object.number("level", f64::from(i16::MIN), f64::from(i16::MAX), "");
+        let level = object.read("level", |value| match json::number(value)? {
+            level if is_level(level) => Ok(level),
+            level => Err(format!("is {level}, but must be a whole number")),
+        });
         let power = object.number("power", -200.0, 50.0, " dBm");
         let exponent = object.number("exponent", 1.0, 6.0, "");
         let rssi_offset = object.number("rssi_offset", -60.0, 60.0, " dB");
@@ -224,17 +232,14 @@ impl<'t> Reader<'_, 't> {
         let fault = |message: String| drop(self.fault(at, record, message).help(AGAIN));
         let numbers =
             json::elements(at, 5).and_then(|of| of.into_iter().map(json::number).collect::<Result<Vec<_>, _>>());
-        let (x, y, level, rssi, count) = match numbers.as_deref() {
-            Ok(&[x, y, level, rssi, count]) => (x, y, level, rssi, count),
-            _ => {
-                fault(format!("{} is no survey point; it must be [x, y, level, rssi, count]", short(at.get())));
-                return None;
-            }
+        let Ok(&[x, y, level, rssi, count]) = numbers.as_deref() else {
+            fault(format!("{} is no survey point; it must be [x, y, level, rssi, count]", short(at.get())));
+            return None;
         };
         let level_at = LevelOrdinal(level as i16);
         if !geometry::is_near(Point { x, y }) {
             fault(format!("the point ({x}, {y}) is more than {} km from the site's origin", geometry::MAX_KM));
-        } else if f64::from(level_at.0) != level {
+        } else if !is_level(level) {
             fault(format!("level {level} is not a whole number"));
         } else if let Some((message, help)) = self.known.site.plan.unknown_level(level_at) {
             self.fault(at, record, message).help(help);

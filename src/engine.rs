@@ -18,8 +18,8 @@ use crate::advert::{Advertisement, DeviceSighting};
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
 use crate::position::{AnchorIndex, BATCH, Filter, Model, PositionReport, PowerPrior, Sample};
-use crate::presence::{DeviceMemory, Event, Machine, Memory, Reason};
-use crate::registry::{BeaconIndex, Device, DeviceIndex, Registry, ZoneIndex};
+use crate::presence::{DeviceMemory, Event, Health, Machine, Memory, Reason, ReceiverHealth, Witness};
+use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
 
 /// Inputs that claim to be so far ahead of the engine's time are refused.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
@@ -63,6 +63,8 @@ pub enum Output {
     Presence(DevicePresence),
     /// How many devices are inside a zone has changed. Latest value wins.
     Occupancy(ZoneId, u32),
+    /// A receiver has fallen silent that should hear, or hears again. Presence is held meanwhile, as if it was down.
+    Receiver(ReceiverId, ReceiverHealth),
 }
 
 /// Where a device is now.
@@ -130,6 +132,9 @@ pub struct Engine {
     model: Model,
     shares: CellShares,
     presence: Machine,
+    health: Health,
+    /// Receivers that are known to be down.
+    down: Vec<bool>,
     trackers: Vec<Option<Box<Tracker>>>,
     /// When the batch of each device is complete.
     batches: BTreeSet<(Timestamp, DeviceIndex)>,
@@ -164,6 +169,8 @@ impl Engine {
             shares,
             model,
             presence: Machine::new(Arc::clone(&registry), epoch),
+            health: Health::new(registry.receivers().len()),
+            down: vec![false; registry.receivers().len()],
             trackers: registry.devices().iter().map(|_| None).collect(),
             batches: BTreeSet::new(),
             now: Timestamp::from_millis(0),
@@ -271,6 +278,11 @@ impl Engine {
         &self.counters
     }
 
+    /// Since when that receiver has been silent though it should hear; none where it hears, as far as its traffic tells.
+    pub fn silent_since(&self, receiver: ReceiverIndex) -> Option<Timestamp> {
+        self.health.silent_since(receiver)
+    }
+
     /// Takes in one input at `now`. A `now` that runs backwards is taken to stand still.
     pub fn handle(&mut self, input: Input, now: Timestamp) {
         self.advance(now);
@@ -280,8 +292,10 @@ impl Engine {
             Input::PositionReport(report) => self.report(&report),
             Input::Receiver(receiver, state) => {
                 if let Some(receiver) = self.registry.receiver(&receiver) {
-                    self.presence.receiver(receiver, state == ReceiverState::Up, self.now);
-                    self.publish();
+                    let up = state == ReceiverState::Up;
+                    self.down[receiver.get()] = !up;
+                    self.health.set(receiver, up, self.now);
+                    self.hold(receiver);
                 }
             }
         }
@@ -328,12 +342,16 @@ impl Engine {
         if self.refuses(heard.time) {
             return;
         }
+        if self.health.hears(receiver, heard.rssi.get(), self.now) {
+            self.health_changed(receiver, ReceiverHealth::Hears);
+        }
         let Some(beacon) = self.registry.resolve(heard) else {
             self.counters.strangers += 1;
             return;
         };
         let Some(device) = self.registry.device_of(beacon) else {
             self.counters.fixed_beacons += 1;
+            self.witness(receiver, Witness::Fixed(beacon), heard);
             return;
         };
         if !self.registry.devices()[device.get()].may_be_tracked() {
@@ -342,10 +360,32 @@ impl Engine {
         }
         self.counters.sightings += 1;
         self.counters.sightings_by_receiver[receiver.get()] += 1;
+        self.witness(receiver, Witness::Device(device), heard);
         self.presence.seen(device, Some(receiver), heard.time, self.now);
         self.publish();
         let sample = Sample { time: heard.time, anchor: AnchorIndex::from(receiver), rssi: heard.rssi.get() };
         self.sample(device, Some(beacon), sample);
+    }
+
+    /// What was heard by one receiver tells of those that did not hear it.
+    fn witness(&mut self, receiver: ReceiverIndex, who: Witness, heard: &Advertisement) {
+        for silent in self.health.sighting(receiver, who, heard.rssi.get(), self.now) {
+            let since = self.health.silent_since(silent).unwrap_or(self.now);
+            self.health_changed(silent, ReceiverHealth::Silent(since));
+        }
+    }
+
+    fn health_changed(&mut self, receiver: ReceiverIndex, health: ReceiverHealth) {
+        let id = self.registry.receivers()[receiver.get()].id.clone();
+        self.outputs.push_back(Output::Receiver(id, health));
+        self.hold(receiver);
+    }
+
+    /// Tells presence whether a receiver hears, as far as is known.
+    fn hold(&mut self, receiver: ReceiverIndex) {
+        let hears = !self.down[receiver.get()] && self.health.silent_since(receiver).is_none();
+        self.presence.receiver(receiver, hears, self.now);
+        self.publish();
     }
 
     fn heard(&mut self, heard: &DeviceSighting) {

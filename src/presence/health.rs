@@ -200,7 +200,7 @@ impl Health {
         for known in ear.known.iter().filter(|known| known.was_there(last)) {
             let (of_it, counts) = match known.who {
                 Witness::Device(_) => (if known.silence == last { known.missed } else { 0.0 }, 1),
-                Witness::Fixed(_) => (known.rate() * ear.others, self.vouched(at, known.who, last, now)),
+                Witness::Fixed(_) => (known.rate() * ear.others, self.vouched(at, known, last, now)),
             };
             if of_it >= ENOUGH_EACH && counts > 0 {
                 missed += of_it;
@@ -210,17 +210,19 @@ impl Health {
         (missed, witnesses)
     }
 
-    /// What a fixed beacon that a receiver lost counts for: 2 where another one hears it, 0 where another one that hears has
-    /// lost it as well.
-    fn vouched(&self, at: usize, who: Witness, last: Timestamp, now: Timestamp) -> usize {
+    /// What a fixed beacon that a receiver lost counts for: 2 where another one hears it still, 0 where another one that
+    /// hears knew it and does not hear it either, or not yet again.
+    fn vouched(&self, at: usize, lost: &Known, last: Timestamp, now: Timestamp) -> usize {
         let mut counts = 1;
-        for ear in self.ears.iter().enumerate().filter(|(other, ear)| *other != at && !ear.down && !ear.silent) {
-            let Some(known) = ear.1.known.iter().find(|known| known.who == who) else { continue };
-            if known.last > last {
+        for (_, ear) in self.ears.iter().enumerate().filter(|(other, ear)| *other != at && !ear.down && !ear.silent) {
+            let Some(known) = ear.known.iter().find(|known| known.who == lost.who && known.is_known()) else {
+                continue;
+            };
+            let heard_on = lost.rate() * known.last.since(last).as_secs_f64() >= ENOUGH_EACH / 2.0;
+            if heard_on && known.rate() * now.since(known.last).as_secs_f64() < ENOUGH_EACH {
                 return 2;
             }
-            let hears = ear.1.last.is_some_and(|heard| now.since(heard) < QUIET);
-            if hears && known.is_known() && known.rate() * now.since(known.last).as_secs_f64() >= ENOUGH_EACH {
+            if ear.last.is_some_and(|heard| now.since(heard) < QUIET) {
                 counts = 0;
             }
         }
@@ -275,7 +277,7 @@ impl Ear {
         let new = Known::new(who, rssi, now);
         if self.known.len() < MOST_WITNESSES {
             self.known.push(new);
-        } else if let Some(stale) = self.known.iter_mut().find(|known| now.since(known.last) > STALE) {
+        } else if let Some(stale) = self.known.iter_mut().find(|known| known.may_give_way(who, now)) {
             *stale = new;
         } else if let Some(least) = self.known.iter_mut().max_by_key(|known| known.who).filter(|known| who < known.who)
         {
@@ -318,6 +320,12 @@ impl Known {
             silence: Timestamp::from_millis(0),
             until: at,
         }
+    }
+
+    /// A fixed beacon that has died must be remembered: that others have lost it as well is what tells.
+    fn may_give_way(&self, to: Witness, now: Timestamp) -> bool {
+        let may = matches!(self.who, Witness::Device(_)) || matches!(to, Witness::Fixed(_));
+        may && now.since(self.last) > STALE
     }
 
     fn age(&self) -> f64 {

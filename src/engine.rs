@@ -23,8 +23,8 @@ use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, Rece
 use crate::position::{
     AnchorIndex, BATCH, Drift, Drifts, Filter, Model, PositionReport, SILENT_INTERVAL, Sample, in_silence,
 };
-use crate::presence::{DeviceMemory, Event, Machine, Memory, Reason};
-use crate::registry::{BeaconIndex, Device, DeviceIndex, Registry, ZoneIndex};
+use crate::presence::{DeviceMemory, Event, Health, Machine, Memory, Reason, ReceiverHealth, Witness};
+use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
 
 /// Inputs that claim to be so far ahead of the engine's time are refused.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
@@ -68,6 +68,8 @@ pub enum Output {
     Presence(DevicePresence),
     /// How many devices are inside a zone has changed. Latest value wins.
     Occupancy(ZoneId, u32),
+    /// A receiver has fallen silent that should hear, or hears again. Presence is held meanwhile, as if it was down.
+    Receiver(ReceiverId, ReceiverHealth),
 }
 
 /// Where a device is now.
@@ -143,6 +145,9 @@ pub struct Engine {
     drifts: Drifts,
     shares: CellShares,
     presence: Machine,
+    health: Health,
+    /// Receivers that are known to be down.
+    down: Vec<bool>,
     trackers: Vec<Option<Box<Tracker>>>,
     /// When the batch of each device is complete.
     batches: BTreeSet<(Timestamp, DeviceIndex)>,
@@ -184,6 +189,8 @@ impl Engine {
             drifts: Drifts::new(&registry, &model),
             model,
             presence: Machine::new(Arc::clone(&registry), epoch),
+            health: Health::new(registry.receivers().len()),
+            down: vec![false; registry.receivers().len()],
             trackers: registry.devices().iter().map(|_| None).collect(),
             batches: BTreeSet::new(),
             silences: BTreeSet::new(),
@@ -297,6 +304,11 @@ impl Engine {
         self.drifts.found()
     }
 
+    /// Since when that receiver has been silent though it should hear; none where it hears, as far as its traffic tells.
+    pub fn silent_since(&self, receiver: ReceiverIndex) -> Option<Timestamp> {
+        self.health.silent_since(receiver)
+    }
+
     /// Takes in one input at `now`. A `now` that runs backwards is taken to stand still.
     pub fn handle(&mut self, input: Input, now: Timestamp) {
         self.advance(now);
@@ -306,8 +318,10 @@ impl Engine {
             Input::PositionReport(report) => self.report(&report),
             Input::Receiver(receiver, state) => {
                 if let Some(receiver) = self.registry.receiver(&receiver) {
-                    self.presence.receiver(receiver, state == ReceiverState::Up, self.now);
-                    self.publish();
+                    let up = state == ReceiverState::Up;
+                    self.down[receiver.get()] = !up;
+                    self.health.set(receiver, up, self.now);
+                    self.hold(receiver);
                 }
             }
         }
@@ -356,6 +370,9 @@ impl Engine {
         if self.refuses(heard.time) {
             return;
         }
+        if self.health.hears(receiver, heard.rssi.get(), self.now) {
+            self.health_changed(receiver, ReceiverHealth::Hears);
+        }
         let Some(beacon) = self.registry.resolve(heard) else {
             self.counters.strangers += 1;
             return;
@@ -364,6 +381,7 @@ impl Engine {
             self.counters.fixed_beacons += 1;
             let sample = Sample { time: heard.time, anchor: receiver.into(), rssi: heard.rssi.get() };
             self.drifts.fixed(&self.model, beacon, &sample);
+            self.witness(receiver, Witness::Fixed(beacon), heard);
             return;
         };
         if !self.registry.devices()[device.get()].may_be_tracked() {
@@ -372,10 +390,32 @@ impl Engine {
         }
         self.counters.sightings += 1;
         self.counters.sightings_by_receiver[receiver.get()] += 1;
+        self.witness(receiver, Witness::Device(device), heard);
         self.presence.seen(device, Some(receiver), heard.time, self.now);
         self.publish();
         let sample = Sample { time: heard.time, anchor: AnchorIndex::from(receiver), rssi: heard.rssi.get() };
         self.sample(device, Some(beacon), sample);
+    }
+
+    /// What was heard by one receiver tells of those that did not hear it.
+    fn witness(&mut self, receiver: ReceiverIndex, who: Witness, heard: &Advertisement) {
+        for silent in self.health.sighting(receiver, who, heard.rssi.get(), self.now) {
+            let since = self.health.silent_since(silent).unwrap_or(self.now);
+            self.health_changed(silent, ReceiverHealth::Silent(since));
+        }
+    }
+
+    fn health_changed(&mut self, receiver: ReceiverIndex, health: ReceiverHealth) {
+        let id = self.registry.receivers()[receiver.get()].id.clone();
+        self.outputs.push_back(Output::Receiver(id, health));
+        self.hold(receiver);
+    }
+
+    /// Tells presence whether a receiver hears, as far as is known.
+    fn hold(&mut self, receiver: ReceiverIndex) {
+        let hears = !self.down[receiver.get()] && self.health.silent_since(receiver).is_none();
+        self.presence.receiver(receiver, hears, self.now);
+        self.publish();
     }
 
     fn heard(&mut self, heard: &DeviceSighting) {

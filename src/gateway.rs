@@ -189,6 +189,7 @@ pub async fn run(
             }
         }
         keeper.keep(&mut engine, &mut outlet, then);
+        changed |= outlet.take_health_changed();
         if changed {
             let mut status = status(began, &clock, &engine, &sink, &receivers, &outlet, &inbound, keeper.store());
             status.counters.extend(recorded().iter().flat_map(record_counters));
@@ -439,17 +440,26 @@ fn status(
         tail: stored.tail,
     });
     let taken = engine.counters();
+    for (at, receiver) in engine.registry().receivers().iter().enumerate() {
+        if let Some(since) = engine.silent_since(ReceiverIndex(at as u32)) {
+            status.silent_receivers.insert(receiver.id.clone(), clock.wall(since));
+        }
+    }
     for (id, now) in receivers {
         let Some(counters) = sink.counters().get(id) else { continue };
         let sightings = engine.registry().receiver(id).map_or(0, |at| taken.sightings_by_receiver[at.get()]);
+        let silent = status.silent_receivers.contains_key(id);
         status.receivers.insert(
             id.clone(),
             ReceiverStatus {
                 state: match now.state {
-                    ReceiverState::Up => "up",
-                    ReceiverState::Down => "down",
+                    ReceiverState::Up if !silent => "up",
+                    _ => "down",
                 },
-                reason: now.detail.clone(),
+                reason: match now.state {
+                    ReceiverState::Up if silent => Some("hears nothing of what it should".to_owned()),
+                    _ => now.detail.clone(),
+                },
                 advertisements: counters.advertisements.load(Ordering::Relaxed),
                 sightings,
                 shed: counters.shed.load(Ordering::Relaxed),

@@ -90,7 +90,7 @@ fn an_event_of_a_clock_that_is_not_set_says_so() {
 }
 
 #[test]
-fn status_says_what_the_disk_and_the_clock_do() {
+fn status_says_what_the_disk_the_clock_and_silent_receivers_do() {
     let since = instant("2026-01-01T09:00:00.000Z");
     let store = StoreWords {
         failing: Some("cannot write data: No space left on device".to_owned()),
@@ -99,13 +99,14 @@ fn status_says_what_the_disk_and_the_clock_do() {
         tail: 7,
     };
     let drifts = [(ReceiverId::new("r1").unwrap(), DriftWords { db: -4.2, samples: 130 })].into_iter().collect();
-    let online = Status {
+    let mut online = Status {
         version: "0.1.0".to_owned(),
         clock_suspect: true,
         store: Some(store),
         drifts,
         ..Status::online(since)
     };
+    online.silent_receivers.insert("r2".parse().unwrap(), instant("2026-01-01T09:30:00.000Z"));
     let message = online.message(&context()).unwrap();
     golden("status-in-trouble", "status", "store-1/gateways/gw-1/status", &message);
 }

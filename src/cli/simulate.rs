@@ -24,6 +24,7 @@ const EVENTS: &str = "events.csv";
 /// The directory gets sightings.jsonl (what the receivers heard), truth.csv (where the devices were, twice a second) and
 /// events.csv (when they entered and left zones). The same seed gives the same bytes.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 pub(super) struct Args {
     /// Site directory
     #[arg(long, value_name = "DIR")]

@@ -112,6 +112,7 @@ fn drain(engine: &mut Engine) -> Vec<String> {
                 Some(format!("{} in {:?}", p.device.id, p.zones.iter().map(|z| z.zone.as_str()).collect::<Vec<_>>()))
             }
             Output::Position(..) => None,
+            Output::Receiver(receiver, health) => Some(format!("{receiver} {health:?}")),
         })
         .collect()
 }

@@ -1,20 +1,21 @@
 //! From the engine's outputs to the broker: states at once, events by way of the store where there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::keeper::Then;
 use super::states::UnpublishedStates;
 use crate::clock::Clock;
 use crate::engine::{DevicePresence, Output};
-use crate::model::{DeviceId, Position, Timestamp, ZoneId};
+use crate::model::{DeviceId, Position, ReceiverId, Timestamp, ZoneId};
 use crate::mqtt::Publisher;
 use crate::mqtt::wire::{self, Context, Message, Status, WireError};
-use crate::presence::Event;
+use crate::presence::{Event, ReceiverHealth};
 use crate::registry::Registry;
 use crate::store::{Class, Entry};
+use crate::throttle::Throttle;
 
 /// Positions in the presence topic are published at most this often for each device.
 const POSITION_INTERVAL: Duration = Duration::from_secs(10);
@@ -37,6 +38,9 @@ pub struct Outlet {
     batch: u64,
     has_states: bool,
     unsaid: u64,
+    /// A receiver fell silent or hears again, which the status must say.
+    health_changed: bool,
+    health_told: Throttle,
 }
 
 /// What was last said of a device.
@@ -61,6 +65,8 @@ impl Outlet {
             batch: 0,
             has_states: false,
             unsaid: 0,
+            health_changed: false,
+            health_told: Throttle::default(),
         }
     }
 
@@ -91,6 +97,7 @@ impl Outlet {
     pub fn put(&mut self, output: Output, at: Timestamp) {
         match output {
             Output::Event(event) => self.event(event, at),
+            Output::Receiver(receiver, health) => self.health(&receiver, health),
             Output::Occupancy(zone, inside) => {
                 let since = self.wall(at);
                 self.follow(wire::occupancy(&self.context, &zone, inside, since));
@@ -120,6 +127,25 @@ impl Outlet {
                 }
             }
         }
+    }
+
+    fn health(&mut self, receiver: &ReceiverId, health: ReceiverHealth) {
+        self.health_changed = true;
+        let Some(held_back) = self.health_told.pass(Instant::now()) else { return };
+        match health {
+            ReceiverHealth::Hears => info!(%receiver, held_back, "the receiver that had fallen silent hears again"),
+            ReceiverHealth::Silent(since) => warn!(
+                %receiver,
+                held_back,
+                "the receiver hears nothing of what it should since {}: presence in its zones is held",
+                self.wall(since)
+            ),
+        }
+    }
+
+    /// Whether a receiver fell silent or hears again since the last call.
+    pub fn take_health_changed(&mut self) -> bool {
+        std::mem::take(&mut self.health_changed)
     }
 
     fn event(&mut self, mut event: Event, made: Timestamp) {

@@ -43,7 +43,7 @@ impl CellShares {
         let mut distinct: Vec<Metres> = Vec::new();
         let table_of = DeviceKind::ALL.map(|kind| {
             let margin = margins.of(kind);
-            distinct.iter().position(|known| *known == margin).unwrap_or_else(|| {
+            distinct.iter().position(|known| known.total_cmp(&margin).is_eq()).unwrap_or_else(|| {
                 distinct.push(margin);
                 distinct.len() - 1
             })

@@ -219,7 +219,7 @@ fn by_device(wire: Wire<'_>, heard_at: Option<Timestamp>) -> Result<(Timestamp, 
         (None, Some(_)) => position_report(&wire),
         (None, None) if !of_packet => position_report(&wire),
         (_, None) => {
-            let device = DeviceId::new(&wire.device.as_ref().map(|text| &*text.0).unwrap_or_default())
+            let device = DeviceId::new(wire.device.as_ref().map(|text| &*text.0).unwrap_or_default())
                 .map_err(|error| SightingError::Id { member: "device", error })?;
             let Packet { time, address, rssi, data } = packet(wire, "sighting by a device", heard_at)?;
             Ok((time, Input::Heard(DeviceSighting { time, device, address, rssi, data })))

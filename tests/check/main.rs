@@ -188,6 +188,20 @@ fn warnings_leave_the_exit_code_0_and_go_to_standard_output() {
 }
 
 #[test]
+fn a_zone_of_which_nothing_is_left_is_warned_about() {
+    let tree = Tree::new();
+    // 9 m around a point: gone for the thing, whose border is another metre further in, and not for the others.
+    tree.edit("site/zones.geojson", "\"radius_m\": 9", "\"radius_m\": 9, \"margin_m\": -8.5");
+    tree.edit("site/site.toml", "[[level]]\nordinal = 0", "[kind.asset]\nmargin_m = -1.0\n\n[[level]]\nordinal = 0");
+    let checked = tree.check(&[]);
+    let warning =
+        "zone \"tills\": nothing is left of it for devices of kind asset when its border is moved inwards by 9.5 m";
+    assert!(checked.faults.is_empty() && checked.stdout.contains(warning), "{}", checked.stdout);
+    tree.edit("site/zones.geojson", "-8.5", "-7.5");
+    assert!(!tree.check(&[]).stdout.contains("nothing is left"));
+}
+
+#[test]
 fn a_site_is_checked_by_itself_and_as_json() {
     let tree = Tree::new();
     std::fs::remove_file(tree.path("gateway.toml")).unwrap();

@@ -178,6 +178,8 @@ pub struct Status {
     pub clock_suspect: bool,
     /// Its receivers.
     pub receivers: BTreeMap<ReceiverId, ReceiverStatus>,
+    /// Receivers of the site that hear nothing of what they should, and since when.
+    pub silent_receivers: BTreeMap<ReceiverId, Timestamp>,
     /// Its database; none where it has none.
     pub store: Option<StoreWords>,
     /// Receivers that hear otherwise than in the survey of the site.
@@ -196,6 +198,7 @@ impl Status {
             at: since,
             clock_suspect: false,
             receivers: BTreeMap::new(),
+            silent_receivers: BTreeMap::new(),
             store: None,
             drifts: BTreeMap::new(),
             counters: BTreeMap::new(),
@@ -223,6 +226,7 @@ impl Status {
             at: self.at,
             clock_suspect: self.clock_suspect,
             receivers: &self.receivers,
+            silent_receivers: &self.silent_receivers,
             store: self.store.as_ref(),
             drifts: &self.drifts,
             counters: &self.counters,
@@ -244,6 +248,8 @@ struct WireStatus<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_suspect: bool,
     receivers: &'a BTreeMap<ReceiverId, ReceiverStatus>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    silent_receivers: &'a BTreeMap<ReceiverId, Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<&'a StoreWords>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -22,6 +22,8 @@ mod truth;
 mod walker;
 
 #[cfg(test)]
+mod health_tests;
+#[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;

@@ -183,12 +183,13 @@ impl Engine {
         let tree = ZoneTree::new(&registry);
         let model = Model::new(&registry);
         let shares = CellShares::new(&tree, model.grid(), &registry.site().margins, registry.zones().len());
+        let presence = Machine::new(Arc::clone(&registry), epoch).with_overlaps(shares.overlaps().clone());
         Self {
             tree,
             shares,
             drifts: Drifts::new(&registry, &model),
             model,
-            presence: Machine::new(Arc::clone(&registry), epoch),
+            presence,
             health: Health::new(registry.receivers().len()),
             down: vec![false; registry.receivers().len()],
             trackers: registry.devices().iter().map(|_| None).collect(),

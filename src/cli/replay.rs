@@ -102,8 +102,7 @@ fn print(tape: &mut Tape, registry: Registry, args: Args) -> anyhow::Result<()> 
     let mut engine = Engine::new(Arc::new(registry), &context.epoch);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut run = || -> anyhow::Result<()> {
-        while let Some((now, input)) = tape.next() {
-            engine.handle(input, now);
+        let mut print = |engine: &mut Engine| -> anyhow::Result<()> {
             while let Some(output) = engine.poll_output() {
                 let line = match output {
                     Output::Event(event) if !args.positions => wire::event(&context, &event)?.payload,
@@ -115,6 +114,16 @@ fn print(tape: &mut Tape, registry: Registry, args: Args) -> anyhow::Result<()> 
                 out.write_all(&line)?;
                 out.write_all(b"\n")?;
             }
+            Ok(())
+        };
+        while let Some((now, input)) = tape.next() {
+            // One deadline after the other, so that each position says when it was decided.
+            while let Some(due) = engine.next_deadline().filter(|due| *due <= now) {
+                engine.advance(due);
+                print(&mut engine)?;
+            }
+            engine.handle(input, now);
+            print(&mut engine)?;
         }
         out.flush().context("standard output cannot be written")
     };

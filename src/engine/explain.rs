@@ -87,11 +87,10 @@ impl Engine {
         let Some(tracker) = self.trackers[device.get()].as_deref() else { return Membership::default() };
         if tracker.is_reported {
             let position = self.presence.state_of(device).and_then(|state| state.position);
-            position
-                .map_or_else(Membership::default, |at| {
-                    let margin = self.registry.site().margins.of(self.registry.devices()[device.get()].kind);
-                    gaussian_membership(&self.tree, at.level, at.point, at.accuracy, margin)
-                })
+            position.map_or_else(Membership::default, |at| {
+                let margin = self.registry.site().margins.of(self.registry.devices()[device.get()].kind);
+                gaussian_membership(&self.tree, at.level, at.point, at.accuracy, margin)
+            })
         } else {
             let belief = tracker.filter.as_ref().map(|filter| {
                 let kind = self.registry.devices()[device.get()].kind;

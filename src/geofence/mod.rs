@@ -6,10 +6,12 @@
 
 mod border;
 mod index;
+mod overlaps;
 mod shares;
 
 pub use border::vanishes;
 pub use index::ZoneTree;
+pub use overlaps::Overlaps;
 pub use shares::{CellShares, Membership, gaussian_membership};
 
 #[cfg(test)]

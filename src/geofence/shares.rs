@@ -6,7 +6,7 @@ use crate::model::{LevelOrdinal, Metres, Point, Probability};
 use crate::position::{Belief, Grid};
 use crate::registry::{DeviceKind, KindMargins, ZoneIndex};
 
-use super::ZoneTree;
+use super::{Overlaps, ZoneTree};
 
 /// The zones with a probability above zero, in the registry's order.
 pub type Membership = Vec<(ZoneIndex, Probability)>;
@@ -28,6 +28,7 @@ pub struct CellShares {
     zones: usize,
     /// For each cell, the share of its area within its level's outline; empty where all of every cell is.
     within: Vec<f32>,
+    overlaps: Overlaps,
 }
 
 #[derive(Debug)]
@@ -48,7 +49,8 @@ impl CellShares {
                 distinct.len() - 1
             })
         });
-        let tables = distinct.into_iter().map(|margin| Table::new(tree, grid, margin)).collect();
+        let mut overlaps = Overlaps::default();
+        let tables = distinct.into_iter().map(|margin| Table::new(tree, grid, margin, &mut overlaps)).collect();
         let mut within: Vec<f32> = (0..grid.len())
             .map(|cell| {
                 let level = grid.levels[cell / grid.level_len()];
@@ -60,7 +62,12 @@ impl CellShares {
         if within.iter().all(|share| *share >= 1.0) {
             within = Vec::new();
         }
-        Self { tables, table_of, zones, within }
+        Self { tables, table_of, zones, within, overlaps }
+    }
+
+    /// Which zones overlap, for devices of any kind.
+    pub fn overlaps(&self) -> &Overlaps {
+        &self.overlaps
     }
 
     /// The mass of a belief that lies within the outlines.
@@ -107,7 +114,7 @@ fn samples(grid: &Grid, cell: usize) -> Vec<Point> {
 }
 
 impl Table {
-    fn new(tree: &ZoneTree, grid: &Grid, kind_margin: Metres) -> Self {
+    fn new(tree: &ZoneTree, grid: &Grid, kind_margin: Metres, overlaps: &mut Overlaps) -> Self {
         let mut starts = Vec::with_capacity(grid.len() + 1);
         let mut entries = Vec::new();
         let whole = (SAMPLES_PER_SIDE * SAMPLES_PER_SIDE) as f32;
@@ -118,7 +125,14 @@ impl Table {
             let mut points = samples(grid, cell);
             points.retain(|point| tree.within_outline(level, *point));
             let mut counts: BTreeMap<ZoneIndex, u32> = BTreeMap::new();
-            tree.hits(level, &points, kind_margin, |zone, _| *counts.entry(zone).or_default() += 1);
+            let mut zones_of: Vec<Vec<ZoneIndex>> = vec![Vec::new(); points.len()];
+            tree.hits(level, &points, kind_margin, |zone, at| {
+                *counts.entry(zone).or_default() += 1;
+                zones_of[at].push(zone);
+            });
+            if counts.len() > 1 {
+                zones_of.iter().for_each(|zones| overlaps.add(zones));
+            }
             entries.extend(counts.into_iter().map(|(zone, count)| (zone, (count as f32 / whole).min(1.0))));
         }
         starts.push(entries.len() as u32);

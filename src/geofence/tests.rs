@@ -243,7 +243,8 @@ fn each_kind_has_its_own_border_for_beliefs_and_for_reports() {
         (0..grid.len()).min_by_key(|at| (grid.centre(*at).distance(Point { x: 11.5, y: 5.0 }) * 1e6) as u64).unwrap();
     let mut belief = vec![0.0; grid.len()];
     belief[cell] = 1.0;
-    let share = |kind| shares.membership(kind, &grid, Belief::whole(&grid, &belief)).first().map_or(0.0, |(_, p)| p.get());
+    let share =
+        |kind| shares.membership(kind, &grid, Belief::whole(&grid, &belief)).first().map_or(0.0, |(_, p)| p.get());
     assert!(share(DeviceKind::Customer) < 0.5 && share(DeviceKind::Staff) > 0.99 && share(DeviceKind::Asset) == 0.0);
     let report = |x, kind: DeviceKind| {
         let found = gaussian_membership(&tree, GROUND, Point { x, y: 5.0 }, 0.1, margins.of(kind));

@@ -475,8 +475,7 @@ impl Filter {
         let (grid, window) = (&model.grid, &self.window);
         let moments: Vec<Moments> =
             self.mass.chunks(window.level_len()).map(|level| Moments::of(level, window.columns)).collect();
-        let likeliest =
-            (0..moments.len()).max_by(|a, b| moments[*a].mass.total_cmp(&moments[*b].mass)).unwrap_or(0);
+        let likeliest = (0..moments.len()).max_by(|a, b| moments[*a].mass.total_cmp(&moments[*b].mass)).unwrap_or(0);
         if moments[likeliest].mass >= LEVEL_SWITCH || self.heard.iter().all(|heard| heard.samples <= 1.0) {
             self.level = likeliest;
         }

@@ -202,7 +202,9 @@ mod tests {
         for millis in [50, 200, 333, 1000, 2999, 3000, 9000] {
             let elapsed = Duration::from_millis(millis);
             let taken = kernels.at_most(elapsed).unwrap().seconds;
-            assert!(taken <= elapsed.as_secs_f64() + 1e-6 && taken * RATIO * 1.01 >= elapsed.as_secs_f64().min(LONGEST));
+            assert!(
+                taken <= elapsed.as_secs_f64() + 1e-6 && taken * RATIO * 1.01 >= elapsed.as_secs_f64().min(LONGEST)
+            );
         }
     }
 }

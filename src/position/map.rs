@@ -183,11 +183,7 @@ impl ReceiverMap {
         }
         let exponent = calibration.map_or(exponent, |whole| whole.path_loss_exponent);
         let links = Links::new(levels, receiver.point, receiver.z, receiver.level);
-        Self {
-            levels: LevelMap::by_law(grid, &links, exponent),
-            rssi_offset: receiver.rssi_offset,
-            is_surveyed: false,
-        }
+        Self { levels: LevelMap::by_law(grid, &links, exponent), rssi_offset: receiver.rssi_offset, is_surveyed: false }
     }
 }
 

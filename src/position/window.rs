@@ -79,8 +79,7 @@ impl Window {
         let along = |at: f64, first: usize, len: usize| {
             at < first as f64 * grid.cell - metres || at > (first + len) as f64 * grid.cell + metres
         };
-        along(point.x - grid.origin.x, self.column, self.columns)
-            || along(point.y - grid.origin.y, self.row, self.rows)
+        along(point.x - grid.origin.x, self.column, self.columns) || along(point.y - grid.origin.y, self.row, self.rows)
     }
 }
 

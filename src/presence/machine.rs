@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::geofence::Overlaps;
 use crate::model::{Position, Probability, Timestamp};
 use crate::registry::{DeviceIndex, PresenceSettings, ReceiverIndex, Registry, ZoneIndex};
 
@@ -21,6 +22,9 @@ pub use state::{DeviceState, Held, ZonePhase, ZoneState};
 const INITIAL: Duration = Duration::from_secs(10);
 /// The receivers that heard a device within this time before its last sighting are those that would hear it still.
 const RECENTLY: Duration = Duration::from_secs(30);
+
+/// Who is held in a zone enters another one, which does not overlap with it, from this probability on.
+const ENTER_WHILE_HELD: f64 = 0.9;
 
 /// The zone of the whole site: always the registry's first.
 const SITE: ZoneIndex = ZoneIndex(0);
@@ -40,6 +44,8 @@ pub struct Machine {
     /// When each device wants to be looked at again.
     deadlines: BTreeSet<(Timestamp, DeviceIndex)>,
     coverage: Coverage,
+    /// Which zones overlap, where that is known.
+    overlaps: Option<Overlaps>,
     occupancy: Vec<u32>,
     sequence: u64,
     events: Vec<Event>,
@@ -110,11 +116,18 @@ impl Machine {
             devices: registry.devices().iter().map(|_| None).collect(),
             deadlines: BTreeSet::new(),
             coverage,
+            overlaps: None,
             occupancy: vec![0; registry.zones().len()],
             sequence: 0,
             events: Vec::new(),
             registry,
         }
+    }
+
+    /// The machine, knowing which zones overlap: nobody stays in two that do not.
+    #[must_use]
+    pub fn with_overlaps(self, overlaps: Overlaps) -> Self {
+        Self { overlaps: Some(overlaps), ..self }
     }
 
     /// The events made since this was last called, in order.
@@ -336,6 +349,8 @@ impl Machine {
         now: Timestamp,
     ) {
         let registry = Arc::clone(&self.registry);
+        let Some(state) = self.devices[device.get()].as_deref() else { return };
+        let held = self.held(state, now);
         let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
         let initial = state.position.is_none() && state.was_there;
         state.position = Some(position);
@@ -344,6 +359,13 @@ impl Machine {
             let found = membership.binary_search_by_key(&zone, |(zone, _)| *zone);
             found.map_or(Probability::saturating(0.0), |at| membership[at].1)
         };
+        // Who is held in a zone is moved out of it by more than the doubt that the lost receiver leaves.
+        let overlaps = self.overlaps.as_ref();
+        let threshold = |zone: ZoneIndex| {
+            let usual = registry.zones()[zone.get()].presence.enter_probability;
+            let is_held = held.iter().any(|other| overlaps.is_some_and(|known| !known.overlap(zone, *other)));
+            if is_held { Probability::saturating(usual.get().max(ENTER_WHILE_HELD)) } else { usual }
+        };
         state.zones.retain_mut(|presence| {
             if presence.zone == SITE {
                 return true;
@@ -351,12 +373,11 @@ impl Machine {
             let settings = &registry.zones()[presence.zone.get()].presence;
             let probability = probability_of(presence.zone);
             presence.confidence = Some(probability);
-            presence.phase.update(settings, probability, at)
+            presence.phase.update(settings, threshold(presence.zone), probability, at)
         });
         for (zone, probability) in membership {
-            let settings = &registry.zones()[zone.get()].presence;
             let slot = state.zones.binary_search_by_key(zone, |presence| presence.zone);
-            if let (Err(slot), true) = (slot, *probability >= settings.enter_probability && *zone != SITE) {
+            if let (Err(slot), true) = (slot, *probability >= threshold(*zone) && *zone != SITE) {
                 let phase = Phase::Entering { since: at.max(state.not_before), initial };
                 state.zones.insert(slot, Presence { zone: *zone, phase, confidence: Some(*probability) });
             }
@@ -398,10 +419,7 @@ impl Machine {
         while let Some(due) = self.due(device, at, now) {
             match due {
                 Due::Nothing => at += 1,
-                Due::Enter => {
-                    self.enter(device, at, now);
-                    at += 1;
-                }
+                Due::Enter => at = self.enter(device, at, now) + 1,
                 Due::Hold => {
                     if let Some(visit) = self.visit(device, at) {
                         visit.held = true;
@@ -518,16 +536,54 @@ impl Machine {
     }
 
     /// Makes the device's entering zone number `at` an inside one.
-    fn enter(&mut self, device: DeviceIndex, at: usize, now: Timestamp) {
+    fn enter(&mut self, device: DeviceIndex, at: usize, now: Timestamp) -> usize {
         let registry = Arc::clone(&self.registry);
-        let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
+        let at = self.vacate(device, at, now);
+        let Some(state) = self.devices[device.get()].as_deref_mut() else { return at };
         let presence = &mut state.zones[at];
-        let Phase::Entering { since, initial } = presence.phase else { return };
+        let Phase::Entering { since, initial } = presence.phase else { return at };
         let zone = presence.zone;
         let id = self.namer.visit(&registry.devices()[device.get()].id, &registry.zones()[zone.get()].id, since);
         presence.phase = Phase::Inside { visit: Visit::new(id, since) };
         self.occupancy[zone.get()] += 1;
         self.emit(device, at, EventKind::Entered, since, now, |event| event.initial = initial);
+        at
+    }
+
+    /// Nobody is in two places at once: who is about to enter the zone number `at` leaves those that do not overlap with
+    /// it, unless presence is held there. Gives the zone's new number.
+    fn vacate(&mut self, device: DeviceIndex, at: usize, now: Timestamp) -> usize {
+        let (Some(state), Some(overlaps)) = (self.devices[device.get()].as_deref(), &self.overlaps) else { return at };
+        let Phase::Entering { since, .. } = state.zones[at].phase else { return at };
+        let zone = state.zones[at].zone;
+        let held = self.held(state, now);
+        let mut left: Vec<ZoneIndex> = state.zones.iter().map(|presence| presence.zone).collect();
+        left.retain(|other| zone != SITE && *other != SITE && !overlaps.overlap(zone, *other) && !held.contains(other));
+        for other in left {
+            let Some(state) = self.devices[device.get()].as_deref_mut() else { return at };
+            let Ok(slot) = state.zones.binary_search_by_key(&other, |presence| presence.zone) else { continue };
+            match &state.zones[slot].phase {
+                Phase::Entering { .. } => continue,
+                Phase::Inside { visit } => {
+                    state.zones[slot].phase = Phase::Leaving { visit: visit.clone(), since };
+                }
+                Phase::Leaving { .. } => {}
+            }
+            self.leave(device, slot, Reason::Left, now);
+        }
+        let state = self.devices[device.get()].as_deref();
+        state.and_then(|state| state.zones.iter().position(|presence| presence.zone == zone)).unwrap_or(at)
+    }
+
+    /// The zones, other than the whole site, that a device is held in because receivers are down.
+    fn held(&self, state: &Device, now: Timestamp) -> Vec<ZoneIndex> {
+        let is_held = |presence: &&Presence| {
+            let settings = &self.registry.zones()[presence.zone.get()].presence;
+            presence.zone != SITE
+                && !matches!(presence.phase, Phase::Entering { .. })
+                && self.hold(state, presence.zone, settings).until.is_some_and(|until| now < until)
+        };
+        state.zones.iter().filter(is_held).map(|presence| presence.zone).collect()
     }
 
     /// Ends the device's visit in its zone number `at`, and forgets the zone.
@@ -615,9 +671,15 @@ impl Machine {
 
 impl Phase {
     /// Takes in a new probability; false where the device is simply outside now.
-    fn update(&mut self, settings: &PresenceSettings, probability: Probability, at: Timestamp) -> bool {
+    fn update(
+        &mut self,
+        settings: &PresenceSettings,
+        threshold: Probability,
+        probability: Probability,
+        at: Timestamp,
+    ) -> bool {
         match self {
-            Self::Entering { .. } => return probability >= settings.enter_probability,
+            Self::Entering { .. } => return probability >= threshold,
             Self::Inside { visit } if probability < settings.exit_probability => {
                 *self = Self::Leaving { visit: visit.clone(), since: at };
             }

@@ -176,8 +176,8 @@ impl Default for PresenceSettings {
         Self {
             enter_probability: Probability::saturating(0.5),
             enter_after: Duration::from_secs(1),
-            exit_probability: Probability::saturating(0.4),
-            exit_after: Duration::from_secs(2),
+            exit_probability: Probability::saturating(0.2),
+            exit_after: Duration::from_secs(5),
             lost_after: Duration::from_secs(60),
             dwell: Vec::new(),
             max_hold: Duration::from_secs(30 * 60),

@@ -175,13 +175,9 @@ fn show_heard(out: &mut dyn Write, heard: &[HeardBy], from: Timestamp, now: Time
         let age = seconds(now.since(by.last));
         let radio = by.receiver.as_ref().map(ToString::to_string);
         match radio.or_else(|| by.beacon.as_ref().map(|beacon| format!("{beacon} (a beacon)"))) {
-            Some(radio) => vec![
-                radio,
-                by.count.to_string(),
-                format!("{:.1}", by.mean),
-                format!("{:.1}", by.last_rssi),
-                age,
-            ],
+            Some(radio) => {
+                vec![radio, by.count.to_string(), format!("{:.1}", by.mean), format!("{:.1}", by.last_rssi), age]
+            }
             None => vec!["(its own report)".to_owned(), by.count.to_string(), String::new(), String::new(), age],
         }
     }));

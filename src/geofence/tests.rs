@@ -174,15 +174,16 @@ proptest! {
         let belief: Vec<f32> = grid.open.iter().map(|open| if *open { 1.0 / count } else { 0.0 }).collect();
         let found = CellShares::new(&tree, &grid, &registry.site().margins, 2).membership(DeviceKind::Customer, &grid, Belief::whole(&grid, &belief));
         let found = found.first().map_or(0.0, |(_, probability)| probability.get());
-        // Counted on a finer raster, over the same open cells.
+        // Counted on a finer raster, over the same open cells within the outline.
         let (mut hits, mut all) = (0.0, 0.0);
         for cell in (0..grid.len()).filter(|cell| grid.open[*cell]) {
             let centre = grid.centre(cell);
             for at in 0..100 {
                 let offset = |at: i32| ((f64::from(at) + 0.5) / 10.0 - 0.5) * grid.cell;
                 let p = Point { x: centre.x + offset(at % 10), y: centre.y + offset(at / 10) };
-                hits += f64::from(u8::from(in_ring(&ring, p)));
-                all += 1.0;
+                let is_within = tree.within_outline(GROUND, p);
+                hits += f64::from(u8::from(is_within && in_ring(&ring, p)));
+                all += f64::from(u8::from(is_within));
             }
         }
         prop_assert!((found - hits / all).abs() < 0.01, "{found} {}", hits / all);

@@ -25,7 +25,7 @@ fn settings(enter: u64, exit: u64, lost: u64) -> PresenceSettings {
         exit_after: Duration::from_secs(exit),
         lost_after: Duration::from_secs(lost),
         dwell: vec![Duration::from_secs(7), Duration::from_secs(20)],
-        ..PresenceSettings::default()
+        ..fixture::settings()
     }
 }
 

@@ -17,7 +17,7 @@ fn at(seconds: u32) -> Timestamp {
 }
 
 fn settings() -> PresenceSettings {
-    PresenceSettings { dwell: vec![Duration::from_secs(120)], ..PresenceSettings::default() }
+    PresenceSettings { dwell: vec![Duration::from_secs(120)], ..fixture::settings() }
 }
 
 fn heard(machine: &mut Machine, seconds: u32, probability: f64) {

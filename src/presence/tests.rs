@@ -80,7 +80,7 @@ impl Timeline {
 
 #[test]
 fn the_site_is_entered_with_the_first_sighting_and_a_zone_after_its_hold() {
-    timeline(PresenceSettings::default())
+    timeline(fixture::settings())
         .at(0.0)
         .heard(0.9)
         .expect(&[("site", "entered", 0.0, 0.0)])
@@ -93,7 +93,7 @@ fn the_site_is_entered_with_the_first_sighting_and_a_zone_after_its_hold() {
 
 #[test]
 fn a_short_visit_to_the_edge_enters_nothing() {
-    timeline(PresenceSettings::default())
+    timeline(fixture::settings())
         .at(0.0)
         .heard(0.7)
         .at(2.0)
@@ -108,7 +108,7 @@ fn a_short_visit_to_the_edge_enters_nothing() {
 
 #[test]
 fn between_the_two_probabilities_nothing_changes() {
-    timeline(PresenceSettings::default())
+    timeline(fixture::settings())
         .every_second(0, 5, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
         .every_second(6, 60, 0.31)
@@ -117,7 +117,7 @@ fn between_the_two_probabilities_nothing_changes() {
 
 #[test]
 fn a_device_seen_elsewhere_leaves_after_its_hold_as_of_its_start() {
-    timeline(PresenceSettings::default())
+    timeline(fixture::settings())
         .every_second(0, 5, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
         .every_second(6, 10, 0.1)
@@ -128,7 +128,7 @@ fn a_device_seen_elsewhere_leaves_after_its_hold_as_of_its_start() {
 
 #[test]
 fn a_silent_device_is_lost_as_of_its_last_sighting() {
-    timeline(PresenceSettings::default())
+    timeline(fixture::settings())
         .every_second(0, 5, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
         .at(64.9)
@@ -140,7 +140,7 @@ fn a_silent_device_is_lost_as_of_its_last_sighting() {
 #[test]
 fn dwelled_fires_once_a_threshold_on_a_sighting_at_or_after_it() {
     let dwell = vec![Duration::from_secs(5), Duration::from_secs(10)];
-    timeline(PresenceSettings { dwell, ..PresenceSettings::default() })
+    timeline(PresenceSettings { dwell, ..fixture::settings() })
         .every_second(0, 3, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
         .at(9.0)
@@ -154,7 +154,7 @@ fn dwelled_fires_once_a_threshold_on_a_sighting_at_or_after_it() {
 #[test]
 fn both_thresholds_reached_in_silence_fire_on_the_next_sighting() {
     let dwell = vec![Duration::from_secs(5), Duration::from_secs(10)];
-    timeline(PresenceSettings { dwell, ..PresenceSettings::default() })
+    timeline(PresenceSettings { dwell, ..fixture::settings() })
         .every_second(0, 3, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
         .at(30.0)
@@ -164,7 +164,7 @@ fn both_thresholds_reached_in_silence_fire_on_the_next_sighting() {
 
 #[test]
 fn nobody_is_lost_while_the_receiver_is_down() {
-    let mut timeline = timeline(PresenceSettings::default());
+    let mut timeline = timeline(fixture::settings());
     timeline
         .every_second(0, 5, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
@@ -184,7 +184,7 @@ fn nobody_is_lost_while_the_receiver_is_down() {
 
 #[test]
 fn a_device_heard_again_after_the_outage_never_left() {
-    let mut timeline = timeline(PresenceSettings::default());
+    let mut timeline = timeline(fixture::settings());
     timeline
         .every_second(0, 5, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
@@ -197,7 +197,7 @@ fn a_device_heard_again_after_the_outage_never_left() {
 
 #[test]
 fn presence_is_held_no_longer_than_max_hold() {
-    timeline(PresenceSettings::default())
+    timeline(fixture::settings())
         .every_second(0, 5, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
         .receiver(false)
@@ -207,7 +207,7 @@ fn presence_is_held_no_longer_than_max_hold() {
 
 #[test]
 fn nobody_leaves_a_zone_while_its_receiver_is_down() {
-    timeline(PresenceSettings::default())
+    timeline(fixture::settings())
         .every_second(0, 5, 0.9)
         .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
         .receiver(false)
@@ -220,7 +220,7 @@ fn nobody_leaves_a_zone_while_its_receiver_is_down() {
 
 #[test]
 fn a_receiver_that_was_away_holds_nobody_longer_than_before() {
-    timeline(PresenceSettings::default())
+    timeline(fixture::settings())
         .at(0.0)
         .receiver(false)
         .at(1.0)
@@ -237,7 +237,7 @@ fn a_receiver_that_was_away_holds_nobody_longer_than_before() {
 
 #[test]
 fn who_is_inside_as_the_engine_begins_is_initial() {
-    let registry = Arc::new(fixture::registry(&PresenceSettings::default()));
+    let registry = Arc::new(fixture::registry(&fixture::settings()));
     let mut machine = Machine::new(registry, "e");
     let at = |s: i64| Timestamp::from_millis(START + s * 1_000);
     let position = |s| Position { point: Point::default(), level: LevelOrdinal(0), accuracy: 1.0, time: at(s) };
@@ -258,7 +258,7 @@ fn who_is_inside_as_the_engine_begins_is_initial() {
 
 #[test]
 fn stopping_ends_every_visit_and_nothing_else() {
-    let mut timeline = timeline(PresenceSettings::default());
+    let mut timeline = timeline(fixture::settings());
     timeline.every_second(0, 5, 0.9).expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)]).at(6.0);
     let now = timeline.now;
     timeline.machine.close_all(Reason::Stopped, now);
@@ -270,7 +270,7 @@ fn stopping_ends_every_visit_and_nothing_else() {
 #[test]
 fn the_same_input_gives_the_same_ids_and_another_epoch_gives_others() {
     let ids = |epoch: &str| {
-        let mut machine = Machine::new(Arc::new(fixture::registry(&PresenceSettings::default())), epoch);
+        let mut machine = Machine::new(Arc::new(fixture::registry(&fixture::settings())), epoch);
         let at = Timestamp::from_millis(START);
         machine.seen(D1, None, at, at);
         machine.close_all(Reason::Stopped, at);

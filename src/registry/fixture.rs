@@ -5,7 +5,9 @@ use super::{
     Beacon, Consent, Device, DeviceKind, KindMargins, Labels, Level, PresenceSettings, RadioDefaults, Receiver,
     Registry, Shape, Site, Zone,
 };
-use crate::model::{BeaconId, DeviceId, Frame, LatLon, LevelOrdinal, Point, ReceiverId, SiteId, ZoneId};
+use std::time::Duration;
+
+use crate::model::{BeaconId, DeviceId, Frame, LatLon, LevelOrdinal, Point, Probability, ReceiverId, SiteId, ZoneId};
 
 pub(crate) fn rectangle(x0: f64, y0: f64, x1: f64, y1: f64) -> Vec<Point> {
     vec![Point { x: x0, y: y0 }, Point { x: x1, y: y0 }, Point { x: x1, y: y1 }, Point { x: x0, y: y1 }]
@@ -37,6 +39,17 @@ pub(crate) fn zone(id: &str, shape: Shape, presence: PresenceSettings) -> Zone {
         labels: Labels::new(),
         metadata: serde_json::Map::new(),
         presence,
+    }
+}
+
+/// Settings with holds that are easy to tell apart.
+pub(crate) fn settings() -> PresenceSettings {
+    PresenceSettings {
+        enter_probability: Probability::saturating(0.6),
+        enter_after: Duration::from_secs(3),
+        exit_probability: Probability::saturating(0.3),
+        exit_after: Duration::from_secs(10),
+        ..PresenceSettings::default()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::advert::{Address, Advertisement, AdvertisingData};
 use crate::model::{LatLon, Point, Rssi};
 use crate::position::PositionReport;
 use crate::presence::ZonePhase;
-use crate::registry::{PresenceSettings, fixture};
+use crate::registry::fixture;
 
 struct Timeline {
     engine: Engine,
@@ -17,7 +17,7 @@ struct Timeline {
 const START: Timestamp = Timestamp::from_millis(1_767_261_600_000);
 
 fn timeline(device: u32) -> Timeline {
-    let registry = Arc::new(fixture::registry(&PresenceSettings::default()));
+    let registry = Arc::new(fixture::registry(&fixture::settings()));
     let mut engine = Engine::new(Arc::clone(&registry), "e");
     engine.begin(START - Duration::from_secs(60));
     Timeline { engine, history: History::new(&registry, DeviceIndex(device)), now: START, events: Vec::new() }

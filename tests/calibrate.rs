@@ -153,7 +153,8 @@ fn hears(at: usize, x: f64, y: f64, tick: u32) -> Option<f64> {
     let (rx, ry, offset) = RECEIVERS[at];
     let distance = (x - rx).hypot(y - ry).hypot(1.5);
     let shelves = 5.0 * (x / 3.0 + at as f64).sin() * (y / 3.5 + 2.0 * at as f64).cos();
-    Some(POWER + offset - 10.0 * EXPONENT * distance.log10() + shelves + 5.0 * chance(tick * 8 + at as u32))
+    let rssi = POWER + offset - 10.0 * EXPONENT * distance.log10() + shelves + 5.0 * chance(tick * 8 + at as u32);
+    (rssi > -110.0).then_some(rssi)
 }
 
 #[test]

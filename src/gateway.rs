@@ -99,6 +99,20 @@ struct ReceiverNow {
     detail: Option<String>,
 }
 
+/// Begins anew, or goes on with what an earlier life remembered and the events that wait since. Its own radios are yet to start.
+fn begin(engine: &mut Engine, earlier: Option<(Memory, usize)>, mine: &[ReceiverId], clock: &Clock) {
+    if let Some((memory, waits)) = earlier {
+        let visits: usize = memory.devices.iter().map(|device| device.visits.len()).sum();
+        info!(visits, waits, "goes on where it was at {}", clock.wall(memory.alive_at));
+        engine.restore(memory, clock.now());
+    } else {
+        engine.begin(clock.now());
+    }
+    for receiver in mine {
+        engine.handle(Input::Receiver(receiver.clone(), ReceiverState::Down), clock.now());
+    }
+}
+
 /// Runs the gateway until `shutdown` says so. `feed` is where sightings come from beside its own radios.
 ///
 /// # Errors
@@ -126,16 +140,7 @@ pub async fn run(
         .collect();
     let mut engine = Engine::new(Arc::clone(&registry), &context.epoch);
     engine.set_wall_offset(clock.offset_ms());
-    if is_new {
-        engine.begin(clock.now());
-    } else {
-        let visits: usize = memory.devices.iter().map(|device| device.visits.len()).sum();
-        info!(visits, waits, "goes on where it was at {}", clock.wall(memory.alive_at));
-        engine.restore(memory, clock.now());
-    }
-    for receiver in &mine {
-        engine.handle(Input::Receiver(receiver.clone(), ReceiverState::Down), clock.now());
-    }
+    begin(&mut engine, (!is_new).then_some((memory, waits)), &mine, &clock);
     put_all(&mut engine, &mut outlet);
     outlet.nobody_else(&registry, clock.now());
     keeper.keep(&mut engine, &mut outlet, Vec::new());

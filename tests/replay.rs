@@ -194,12 +194,12 @@ fn at_an_instant_it_is_said_why_nothing_more_has_happened() {
         .unwrap();
     let (device, zone) = (entered["subject"].as_str().unwrap(), &entered["data"]["zone"]["id"]);
     let observed: jiff::Timestamp = entered["data"]["observed_at"].as_str().unwrap().parse().unwrap();
-    let in_between = format!("{:.3}", observed + jiff::SignedDuration::from_millis(1_200));
+    let in_between = format!("{:.3}", observed + jiff::SignedDuration::from_millis(700));
     let json = json_lines(&text(at(device, &in_between, &["--json"])));
     let found = json[0]["zones"].as_array().unwrap().iter().find(|found| found["zone"] == *zone).unwrap();
     assert_eq!(found["phase"], "entering", "{found}");
     let shown = text(at(device, &in_between, &[]));
-    assert!(shown.contains("since 1.2 s of "), "{shown}");
+    assert!(shown.contains("since 0.7 s of "), "{shown}");
     // Who is heard, and has not agreed.
     let guest = text(at("guest-01", "2026-01-01T10:00:25Z", &[]));
     assert!(guest.contains("has not given consent for presence"), "{guest}");

@@ -544,7 +544,7 @@ fn exp(power: f32) -> f32 {
     let whole = (exponent - 0.5) as i32;
     let f = exponent - whole as f32;
     // The Taylor series of 2^f.
-    let fraction = 1.0 + f * (0.693_147_2 + f * (0.240_226_5 + f * (0.055_504_1 + f * 0.009_618_1)));
+    let fraction = 1.0 + f * (std::f32::consts::LN_2 + f * (0.240_226_5 + f * (0.055_504_1 + f * 0.009_618_1)));
     f32::from_bits(((whole + 127) as u32) << 23) * fraction
 }
 

@@ -32,6 +32,10 @@ const ALWAYS: f64 = 1.0;
 /// Least and greatest uncertainty that there is a table for, and the step between tables, in dB.
 const TABLES: (f64, f64, f64) = (1.5, 10.0, 0.25);
 
+/// On a level of more cells the process is worked out for every other cell, or fewer, and interpolated in between: it changes
+/// little within a few metres, and its cost is points² for each cell.
+const MOST_EXACT: usize = 4_096;
+
 /// Cells that are predicted together.
 const TOGETHER: usize = 16;
 
@@ -93,10 +97,8 @@ impl LevelMap {
     fn surveyed(grid: &Grid, levels: &[Level], of: &ReceiverCalibration, power: f64) -> Self {
         let (mut expected, mut tables) = (Vec::with_capacity(grid.len()), Vec::with_capacity(grid.len()));
         let survey = Survey::new(levels, of);
-        for (at, level) in grid.levels.iter().enumerate() {
-            let cells: Vec<Point> =
-                (at * grid.level_len()..(at + 1) * grid.level_len()).map(|cell| grid.centre(cell)).collect();
-            for (level, sd) in survey.at(&cells, *level) {
+        for level in &grid.levels {
+            for (level, sd) in survey.over(grid, *level, MOST_EXACT) {
                 expected.push(quantised(level - power));
                 tables.push(Fadings::table(sd));
             }
@@ -269,6 +271,46 @@ impl<'a> Survey<'a> {
     }
 }
 
+impl Survey<'_> {
+    /// As [`Survey::at`], for each cell of a level of the grid; the process itself at no more than `most_exact` places.
+    fn over(&self, grid: &Grid, level: LevelOrdinal, most_exact: usize) -> Vec<(f64, f64)> {
+        let cells: Vec<Point> = (0..grid.level_len()).map(|cell| grid.centre(cell)).collect();
+        let stride = (grid.level_len() as f64 / most_exact as f64).sqrt().ceil() as usize;
+        if stride <= 1 {
+            return self.at(&cells, level);
+        }
+        let (across, along) = ((grid.columns - 1) / stride + 2, (grid.rows - 1) / stride + 2);
+        let first = grid.centre(0);
+        let place = |at: usize, stride: usize| (at * stride) as f64 * grid.cell;
+        let nodes: Vec<Point> = (0..across * along)
+            .map(|at| Point { x: first.x + place(at % across, stride), y: first.y + place(at / across, stride) })
+            .collect();
+        let nodes: Vec<(f64, f64)> = self
+            .at(&nodes, level)
+            .into_iter()
+            .zip(&nodes)
+            .map(|((expected, sd), node)| (expected - self.law(*node, level), sd))
+            .collect();
+        let split = |at: usize| (at / stride, (at % stride) as f64 / stride as f64);
+        let between = |cell: usize| {
+            let ((column, fx), (row, fy)) = (split(cell % grid.columns), split(cell / grid.columns));
+            let at = row * across + column;
+            let corners = [
+                (nodes[at], (1.0 - fx) * (1.0 - fy)),
+                (nodes[at + 1], fx * (1.0 - fy)),
+                (nodes[at + across], (1.0 - fx) * fy),
+                (nodes[at + across + 1], fx * fy),
+            ];
+            corners.iter().fold((0.0, 0.0), |sum, ((mean, sd), share)| (sum.0 + mean * share, sum.1 + sd * share))
+        };
+        let found = cells.iter().enumerate().map(|(cell, centre)| {
+            let (mean, sd) = between(cell);
+            (self.law(*centre, level) + mean, sd)
+        });
+        found.collect()
+    }
+}
+
 /// Covariance of the shadowing at two places, in dB².
 fn likeness(a: Point, b: Point) -> f64 {
     SHADOWING * (-a.distance(b) / SHADOWING_DISTANCE).exp()
@@ -336,6 +378,20 @@ mod tests {
             let alone = survey.at(&[*place], LevelOrdinal(0))[0];
             assert!((alone.0 - level).abs() < 1e-9 && (alone.1 - sd).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn interpolated_between_fewer_places_the_map_is_nearly_the_same() {
+        let site = fixture::site();
+        let survey = of((0..12).map(|at| point(f64::from(at) * 2.5, -70.0 - f64::from(at * 5 % 13) / 4.0)).collect());
+        let survey = Survey::new(&site.levels, &survey);
+        let grid = Grid::new(&fixture::registry(&fixture::settings()));
+        let exact = survey.over(&grid, LevelOrdinal(0), usize::MAX);
+        let fewer = survey.over(&grid, LevelOrdinal(0), grid.level_len() / 3);
+        assert_eq!((exact.len(), fewer.len()), (grid.level_len(), grid.level_len()));
+        let errors = exact.iter().zip(&fewer).map(|((a, sd_a), (b, sd_b))| ((a - b).abs(), (sd_a - sd_b).abs()));
+        let worst = errors.fold((0.0_f64, 0.0_f64), |worst, (mean, sd)| (worst.0.max(mean), worst.1.max(sd)));
+        assert!(worst.0 < 1.5 && worst.1 < 1.5, "{worst:?}");
     }
 
     #[test]

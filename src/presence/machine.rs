@@ -25,6 +25,8 @@ const RECENTLY: Duration = Duration::from_secs(30);
 
 /// Who is held in a zone enters another one, which does not overlap with it, from this probability on.
 const ENTER_WHILE_HELD: f64 = 0.9;
+/// Where a receiver that covers a zone is down, the others place devices less well: it is entered from this probability on.
+const ENTER_WHILE_DOWN: f64 = 0.75;
 
 /// The zone of the whole site: always the registry's first.
 const SITE: ZoneIndex = ZoneIndex(0);
@@ -361,10 +363,20 @@ impl Machine {
         };
         // Who is held in a zone is moved out of it by more than the doubt that the lost receiver leaves.
         let overlaps = self.overlaps.as_ref();
+        let is_located_by_radios = !state.heard.is_empty();
+        let coverage = &self.coverage;
         let threshold = |zone: ZoneIndex| {
             let usual = registry.zones()[zone.get()].presence.enter_probability;
             let is_held = held.iter().any(|other| overlaps.is_some_and(|known| !known.overlap(zone, *other)));
-            if is_held { Probability::saturating(usual.get().max(ENTER_WHILE_HELD)) } else { usual }
+            let settings = &registry.zones()[zone.get()].presence;
+            let down = coverage.held_until(coverage.of_zone(zone), settings.max_hold);
+            let is_down = is_located_by_radios && down.is_some_and(|until| now < until);
+            let least = match (is_held, is_down) {
+                (true, _) => ENTER_WHILE_HELD,
+                (false, true) => ENTER_WHILE_DOWN,
+                (false, false) => return usual,
+            };
+            Probability::saturating(usual.get().max(least))
         };
         state.zones.retain_mut(|presence| {
             if presence.zone == SITE {

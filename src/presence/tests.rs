@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Event, EventKind, Machine, Reason};
+use crate::geofence::Overlaps;
 use crate::model::{LevelOrdinal, Point, Position, Probability, Timestamp};
 use crate::registry::fixture;
 use crate::registry::{DeviceIndex, PresenceSettings, ReceiverIndex, ZoneIndex};
 
 const START: i64 = 1_767_261_600_000;
 const ZONE_A: ZoneIndex = ZoneIndex(1);
+const ZONE_B: ZoneIndex = ZoneIndex(2);
 const D1: DeviceIndex = DeviceIndex(0);
 
 /// What an event says, shortly: zone, word, observed and decided in seconds since the start.
@@ -45,6 +47,24 @@ impl Timeline {
         let position = Position { point: Point::default(), level: LevelOrdinal(0), accuracy: 1.0, time: self.now };
         let membership = [(ZONE_A, Probability::saturating(probability))];
         self.machine.observe(D1, position, &membership, self.now);
+        self
+    }
+
+    /// Heard by r1, and in zones a and b with those probabilities.
+    fn between(&mut self, from: u32, to: u32, a: f64, b: f64) -> &mut Self {
+        for second in from..=to {
+            self.at(f64::from(second));
+            self.machine.seen(D1, Some(ReceiverIndex(0)), self.now, self.now);
+            let position = Position { point: Point::default(), level: LevelOrdinal(0), accuracy: 1.0, time: self.now };
+            let membership = [(ZONE_A, Probability::saturating(a)), (ZONE_B, Probability::saturating(b))];
+            self.machine.observe(D1, position, &membership, self.now);
+        }
+        self
+    }
+
+    /// Zones a and b are known not to overlap.
+    fn apart(mut self) -> Self {
+        self.machine = self.machine.with_overlaps(Overlaps::default());
         self
     }
 
@@ -279,4 +299,45 @@ fn the_same_input_gives_the_same_ids_and_another_epoch_gives_others() {
     assert_eq!(ids("e"), ids("e"));
     assert!(ids("e").iter().all(|id| !ids("f").contains(id)));
     assert_ne!(ids("e")[0].0, ids("e")[1].0);
+}
+
+#[test]
+fn who_enters_a_zone_leaves_those_that_do_not_overlap_with_it() {
+    let begin = [("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)];
+    timeline(fixture::settings())
+        .apart()
+        .between(0, 5, 0.9, 0.1)
+        .expect(&begin)
+        .between(6, 10, 0.35, 0.65)
+        .expect(&[("a", "left", 6.0, 9.0), ("b", "entered", 6.0, 9.0)]);
+    // Of zones that may overlap nothing follows for one another.
+    timeline(fixture::settings())
+        .between(0, 5, 0.9, 0.1)
+        .expect(&begin)
+        .between(6, 30, 0.35, 0.65)
+        .expect(&[("b", "entered", 6.0, 9.0)]);
+}
+
+#[test]
+fn who_is_held_in_a_zone_enters_another_one_only_when_that_is_nearly_sure() {
+    timeline(fixture::settings())
+        .apart()
+        .between(0, 5, 0.9, 0.1)
+        .expect(&[("site", "entered", 0.0, 0.0), ("a", "entered", 0.0, 3.0)])
+        .receiver(false)
+        .between(6, 20, 0.1, 0.85)
+        .expect(&[])
+        .between(21, 24, 0.05, 0.95)
+        .expect(&[("b", "entered", 21.0, 24.0)]);
+}
+
+#[test]
+fn a_zone_whose_receiver_is_down_takes_more_to_be_entered() {
+    timeline(fixture::settings())
+        .at(0.0)
+        .receiver(false)
+        .between(1, 10, 0.7, 0.0)
+        .expect(&[("site", "entered", 1.0, 1.0)])
+        .between(11, 14, 0.8, 0.0)
+        .expect(&[("a", "entered", 11.0, 14.0)]);
 }

@@ -42,6 +42,8 @@ pub struct ZoneExplanation {
     pub phase: ZonePhase,
     /// The probability at the last position; none for the whole site, and where none is known.
     pub probability: Option<Probability>,
+    /// The probability from which on it may enter: the zone's, or more while receivers are down.
+    pub threshold: Probability,
     /// It is lost then, unless it is seen again; none where it is outside.
     pub lost_at: Option<Timestamp>,
     /// Receivers that are down, and until when they hold presence at the latest.
@@ -58,11 +60,12 @@ impl Engine {
         let zones = (0..registry.zones().len()).map(|at| ZoneIndex(at as u32)).filter_map(|zone| {
             let found = membership.binary_search_by_key(&zone, |(zone, _)| *zone).ok().map(|at| membership[at].1);
             match known(zone) {
-                Some(state) => Some(self.explain_zone(state)),
+                Some(state) => Some(self.explain_zone(device, state)),
                 None => found.filter(|found| found.get() > WORTH_A_WORD).map(|found| ZoneExplanation {
                     zone: Arc::clone(&registry.zones()[zone.get()]),
                     phase: ZonePhase::Outside,
                     probability: Some(found),
+                    threshold: self.presence.threshold(device, zone, self.now),
                     lost_at: None,
                     held: None,
                 }),
@@ -100,12 +103,13 @@ impl Engine {
         }
     }
 
-    fn explain_zone(&self, state: &ZoneState) -> ZoneExplanation {
+    fn explain_zone(&self, device: DeviceIndex, state: &ZoneState) -> ZoneExplanation {
         let held = state.held.as_ref();
         ZoneExplanation {
             zone: Arc::clone(&self.registry.zones()[state.zone.get()]),
             phase: state.phase,
             probability: state.probability,
+            threshold: self.presence.threshold(device, state.zone, self.now),
             lost_at: Some(state.lost_at),
             held: held.map(|held| (held.receivers.iter().map(|at| self.receiver_id(*at)).collect(), held.until)),
         }
@@ -131,13 +135,17 @@ impl ZoneExplanation {
     pub fn words(&self, at: Timestamp) -> String {
         let settings = &self.zone.presence;
         let now = self.probability.map_or_else(|| "not known".to_owned(), |p| format!("{:.3}", p.get()));
+        let threshold = if self.threshold > settings.enter_probability {
+            format!("{}, which it takes while a receiver is down", self.threshold)
+        } else {
+            format!("enter_probability {}", settings.enter_probability)
+        };
         let mut words = match self.phase {
-            ZonePhase::Outside => format!("outside: {now} is below enter_probability {}", settings.enter_probability),
+            ZonePhase::Outside => format!("outside: {now} is below {threshold}"),
             ZonePhase::Entering { since, .. } => format!(
-                "entering since {} of {}: {now} is at least enter_probability {}",
+                "entering since {} of {}: {now} is at least {threshold}",
                 seconds(at.since(since)),
                 setting(settings.enter_after),
-                settings.enter_probability
             ),
             ZonePhase::Inside { since, .. } if self.zone.id.is_site() => {
                 format!("inside for {}: left only by silence", seconds(at.since(since)))

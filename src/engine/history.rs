@@ -419,6 +419,12 @@ impl EventExplanation {
                 super::explain::seconds(event.duration.unwrap_or_default()),
                 format_duration(event.threshold.unwrap_or_default())
             ),
+            // Less than the hold: it was handed over to another zone.
+            (EventKind::Exited, Some(Reason::Left))
+                if event.decided_at.since(event.observed_at) < settings.exit_after =>
+            {
+                "it entered a zone that does not overlap with this one, and nobody is in two places".to_owned()
+            }
             (EventKind::Exited, Some(Reason::Left)) => format!(
                 "the probability was below exit_probability {} for exit_after {}",
                 settings.exit_probability,

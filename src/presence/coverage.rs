@@ -54,6 +54,11 @@ impl Coverage {
         receivers.iter().copied().filter(|r| self.receivers[r.get()].down_since.is_some()).collect()
     }
 
+    /// Whether any receiver is down.
+    pub(super) fn is_any_down(&self) -> bool {
+        self.receivers.iter().any(|receiver| receiver.down_since.is_some())
+    }
+
     /// Until when the silence of any of these receivers holds presence; none where all are up.
     pub(super) fn held_until(&self, receivers: &[ReceiverIndex], max_hold: Duration) -> Option<Timestamp> {
         receivers.iter().filter_map(|r| self.receivers[r.get()].down_since).max().map(|since| since + max_hold)

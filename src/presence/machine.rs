@@ -352,7 +352,7 @@ impl Machine {
     ) {
         let registry = Arc::clone(&self.registry);
         let Some(state) = self.devices[device.get()].as_deref() else { return };
-        let held = self.held(state, now);
+        let raised = self.raised(state, membership, now);
         let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
         let initial = state.position.is_none() && state.was_there;
         state.position = Some(position);
@@ -361,22 +361,9 @@ impl Machine {
             let found = membership.binary_search_by_key(&zone, |(zone, _)| *zone);
             found.map_or(Probability::saturating(0.0), |at| membership[at].1)
         };
-        // Who is held in a zone is moved out of it by more than the doubt that the lost receiver leaves.
-        let overlaps = self.overlaps.as_ref();
-        let is_located_by_radios = !state.heard.is_empty();
-        let coverage = &self.coverage;
         let threshold = |zone: ZoneIndex| {
-            let usual = registry.zones()[zone.get()].presence.enter_probability;
-            let is_held = held.iter().any(|other| overlaps.is_some_and(|known| !known.overlap(zone, *other)));
-            let settings = &registry.zones()[zone.get()].presence;
-            let down = coverage.held_until(coverage.of_zone(zone), settings.max_hold);
-            let is_down = is_located_by_radios && down.is_some_and(|until| now < until);
-            let least = match (is_held, is_down) {
-                (true, _) => ENTER_WHILE_HELD,
-                (false, true) => ENTER_WHILE_DOWN,
-                (false, false) => return usual,
-            };
-            Probability::saturating(usual.get().max(least))
+            let raised = raised.iter().find(|(raised, _)| *raised == zone);
+            raised.map_or(registry.zones()[zone.get()].presence.enter_probability, |(_, threshold)| *threshold)
         };
         state.zones.retain_mut(|presence| {
             if presence.zone == SITE {
@@ -395,6 +382,44 @@ impl Machine {
             }
         }
         self.settle(device, now);
+    }
+
+    /// The probability from which on a device that was seen may enter a zone: `enter_probability`, or more while receivers are
+    /// down.
+    pub fn threshold(&self, device: DeviceIndex, zone: ZoneIndex, now: Timestamp) -> Probability {
+        let usual = self.registry.zones()[zone.get()].presence.enter_probability;
+        let Some(state) = self.devices[device.get()].as_deref() else { return usual };
+        self.threshold_of(state, zone, &self.held(state, now), now)
+    }
+
+    /// The zones of a membership, and those that a device is in, with a threshold that is not the usual one.
+    fn raised(
+        &self,
+        state: &Device,
+        membership: &[(ZoneIndex, Probability)],
+        now: Timestamp,
+    ) -> Vec<(ZoneIndex, Probability)> {
+        if !self.coverage.is_any_down() {
+            return Vec::new();
+        }
+        let held = self.held(state, now);
+        let zones = membership.iter().map(|(zone, _)| *zone).chain(state.zones.iter().map(|presence| presence.zone));
+        zones.map(|zone| (zone, self.threshold_of(state, zone, &held, now))).collect()
+    }
+
+    fn threshold_of(&self, state: &Device, zone: ZoneIndex, held: &[ZoneIndex], now: Timestamp) -> Probability {
+        let settings = &self.registry.zones()[zone.get()].presence;
+        let overlaps = self.overlaps.as_ref();
+        // Who is held in a zone is moved out of it by more than the doubt that the lost receiver leaves.
+        let is_held = held.iter().any(|other| overlaps.is_some_and(|known| !known.overlap(zone, *other)));
+        let down = self.coverage.held_until(self.coverage.of_zone(zone), settings.max_hold);
+        let is_down = !state.heard.is_empty() && down.is_some_and(|until| now < until);
+        let least = match (is_held, is_down) {
+            (true, _) => ENTER_WHILE_HELD,
+            (false, true) => ENTER_WHILE_DOWN,
+            (false, false) => return settings.enter_probability,
+        };
+        Probability::saturating(settings.enter_probability.get().max(least))
     }
 
     /// A receiver went up or down.

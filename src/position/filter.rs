@@ -46,6 +46,11 @@ const POWER_BIAS: f64 = 1.5;
 const DEFAULT_POWER_WEIGHT: f64 = 0.25;
 /// As above, where it was registered for this very beacon.
 const OWN_POWER_WEIGHT: f64 = 4.0;
+/// A few anchors cannot tell how strong a device sends from how far it is: for each that is missing to so many the usual
+/// power counts as much as an anchor …
+const FEWEST_ANCHORS: usize = 4;
+/// … where those count that were heard within so long.
+const RECENTLY: Duration = Duration::from_secs(10);
 /// Running means forget with this many samples.
 const LONGEST_MEAN: f64 = 400.0;
 /// Of the fixed beacons that a device hears, so many are remembered.
@@ -324,12 +329,21 @@ impl Filter {
         if prior.surveyed {
             return prior.dbm;
         }
-        let own = if prior.own { OWN_POWER_WEIGHT } else { DEFAULT_POWER_WEIGHT };
+        let heard = || self.heard.iter().filter(|heard| model.anchors.direction(heard.anchor) == direction);
+        let since = self.updated.unwrap_or(Timestamp::from_millis(0)) - RECENTLY;
+        let recent = heard().filter(|heard| heard.last >= since).count();
+        let missing = FEWEST_ANCHORS.saturating_sub(recent) as f64;
+        let own = if prior.own { OWN_POWER_WEIGHT } else { DEFAULT_POWER_WEIGHT + missing };
         let (mut sum, mut weight) = (own * prior.dbm, own);
-        for heard in self.heard.iter().filter(|heard| model.anchors.direction(heard.anchor) == direction) {
+        // The mean over a large site says nothing of the part where the device is.
+        let blend = if self.window == Window::whole(&model.grid) { PRIOR_BLEND } else { 0.0 };
+        for heard in heard() {
             let anywhere = model.anchors.expected_mean(heard.anchor);
             let expected = if heard.beliefs > 0.0 {
-                PRIOR_BLEND * anywhere + (1.0 - PRIOR_BLEND) * heard.believed
+                blend * anywhere + (1.0 - blend) * heard.believed
+            } else if blend <= 0.0 {
+                // Nothing is known yet: as if the usual power was right.
+                heard.mean - prior.dbm - POWER_BIAS
             } else {
                 anywhere
             };

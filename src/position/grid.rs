@@ -3,8 +3,11 @@
 use crate::model::{LevelOrdinal, Point};
 use crate::registry::{Level, Registry, bounds, nearest_on_ring, ring_holds, shape_bounds};
 
-/// Side of a cell in metres, where the site is small enough.
+/// Side of a cell in metres, where receivers are dense and the site is small enough.
 const CELL: f64 = 0.75;
+/// Where receivers are farther apart, cells are larger, so that so many lie between two: positions are no better than a
+/// fraction of that, and a window must hold the next receivers.
+const CELLS_BETWEEN_RECEIVERS: f64 = 16.0;
 /// At most so many cells over all levels (a store of 150 m by 120 m on two); the cells of a larger site are larger.
 const MOST_CELLS: f64 = 65_536.0;
 /// What the box of outlines, receivers and zones is widened by, in metres. A belief goes so far beyond an outline, which is
@@ -43,7 +46,9 @@ impl Grid {
         let zones = registry.zones().iter().filter_map(|zone| shape_bounds(&zone.shape)).flat_map(|(a, b)| [a, b]);
         let (Point { x: x0, y: y0 }, Point { x: x1, y: y1 }) = bounds(receivers.chain(outlines).chain(zones));
         let (width, height) = (x1 - x0 + 2.0 * MARGIN, y1 - y0 + 2.0 * MARGIN);
-        let cell = CELL.max((width * height * levels.len() as f64 / MOST_CELLS).sqrt());
+        let area = width * height * levels.len() as f64;
+        let spacing = (area / registry.receivers().len().max(1) as f64).sqrt();
+        let cell = CELL.max(spacing / CELLS_BETWEEN_RECEIVERS).max((area / MOST_CELLS).sqrt());
         let (columns, rows) = ((width / cell).ceil() as usize, (height / cell).ceil() as usize);
         let mut grid = Self {
             origin: Point { x: x0 - MARGIN, y: y0 - MARGIN },

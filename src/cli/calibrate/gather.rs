@@ -56,12 +56,13 @@ pub(super) fn gather(file: &Path, registry: &Registry, points: &[WalkPoint]) -> 
         unknown_receivers: 0,
         faulty: 0,
     };
-    for observation in replay::open(file, None)? {
+    // Its words name the cause already.
+    for observation in replay::open(file, None).map_err(|error| anyhow::anyhow!("{error}"))? {
         let heard = match observation {
             Ok((_, Input::Advertisement(heard))) => heard,
             Ok(_) => continue,
             // What lacks its end may lack more than that.
-            Err(error) if error.is_fatal() => return Err(error.into()),
+            Err(error) if error.is_fatal() => return Err(anyhow::anyhow!("{error}")),
             Err(error) => {
                 gathered.faulty += 1;
                 if gathered.faulty <= MOST_SHOWN {

@@ -24,6 +24,7 @@ pub(crate) fn site() -> Site {
             name: "Ground".into(),
             elevation: 0.0,
             outline: Some(rectangle(0.0, 0.0, 30.0, 10.0)),
+            plan: None,
         }],
         radio: RadioDefaults::default(),
         margins: KindMargins::default(),

@@ -5,6 +5,7 @@
 //! indices ([`ZoneIndex`] and so on), so that the stages behind it need no hashing.
 
 mod calibration;
+mod edit;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod identity;
@@ -16,11 +17,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use calibration::{BeaconCalibration, Calibration, MOST_MOVED, ReceiverCalibration, Recording, SurveyPoint};
+pub use edit::{Edit, Key, Kind, Record};
 pub use identity::{Identity, IdentityError};
 pub use shape::{bounds, edges, nearest_on_ring, ring_holds, shape_bounds, shape_holds};
 pub use site::{
-    Beacon, Consent, Device, DeviceKind, KindMargins, Labels, Level, PresenceSettings, RadioDefaults, Receiver, Ring,
-    Shape, Site, Zone,
+    Beacon, Consent, Device, DeviceKind, FloorPlan, KindMargins, Labels, Level, PlanFormat, PresenceSettings,
+    RadioDefaults, Receiver, Ring, Shape, Site, Zone,
 };
 
 use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, ZoneId};
@@ -109,6 +111,7 @@ pub struct Registry {
     receiver_index: HashMap<ReceiverId, ReceiverIndex>,
     zone_index: HashMap<ZoneId, ZoneIndex>,
     device_index: HashMap<DeviceId, DeviceIndex>,
+    beacon_index: HashMap<BeaconId, BeaconIndex>,
     identity_index: HashMap<Identity, BeaconIndex>,
     device_of_beacon: Vec<Option<DeviceIndex>>,
     calibration: Option<Calibration>,
@@ -122,28 +125,38 @@ impl Registry {
     pub fn new(
         site: Site,
         receivers: Vec<Receiver>,
-        mut zones: Vec<Zone>,
+        zones: Vec<Zone>,
         beacons: Vec<Beacon>,
         devices: Vec<Device>,
+    ) -> Result<Self, Vec<RegistryError>> {
+        Self::assemble(
+            site,
+            receivers.into_iter().map(Arc::new).collect(),
+            zones.into_iter().map(Arc::new).collect(),
+            beacons.into_iter().map(Arc::new).collect(),
+            devices.into_iter().map(Arc::new).collect(),
+        )
+    }
+
+    /// As [`Registry::new`], of parts that others may hold too.
+    fn assemble(
+        site: Site,
+        receivers: Vec<Arc<Receiver>>,
+        mut zones: Vec<Arc<Zone>>,
+        beacons: Vec<Arc<Beacon>>,
+        devices: Vec<Arc<Device>>,
     ) -> Result<Self, Vec<RegistryError>> {
         let mut errors = Vec::new();
         match zones.iter().position(|zone| zone.id.is_site()) {
             Some(at) => zones[..=at].rotate_right(1),
-            None => zones.insert(0, Zone::whole_site(&site)),
+            None => zones.insert(0, Arc::new(Zone::whole_site(&site))),
         }
         let receiver_index = index_by(&receivers, "receiver", |r| r.id.clone(), ReceiverIndex, &mut errors);
         let zone_index = index_by(&zones, "zone", |z| z.id.clone(), ZoneIndex, &mut errors);
-        let _ = index_by(&beacons, "beacon", |b| b.id.clone(), BeaconIndex, &mut errors);
+        let beacon_index = index_by(&beacons, "beacon", |b| b.id.clone(), BeaconIndex, &mut errors);
         let device_index = index_by(&devices, "device", |d| d.id.clone(), DeviceIndex, &mut errors);
-        let known = |level: LevelOrdinal| site.levels.iter().any(|l| l.ordinal == level);
-        let mut check_level = |kind, id: &str, level: Option<LevelOrdinal>| {
-            if let Some(level) = level.filter(|&level| !known(level)) {
-                errors.push(RegistryError::UnknownLevel { kind, id: id.to_owned(), level });
-            }
-        };
-        receivers.iter().for_each(|r| check_level("receiver", r.id.as_str(), Some(r.level)));
-        zones.iter().for_each(|z| check_level("zone", z.id.as_str(), z.level));
-        beacons.iter().for_each(|b| check_level("beacon", b.id.as_str(), b.fixed.map(|(_, level)| level)));
+        let parts = Parts { site: &site, receivers: &receivers, zones: &zones, beacons: &beacons };
+        errors.extend(parts.unknown_levels());
 
         let mut identity_index = HashMap::with_capacity(beacons.len());
         let mut device_of_beacon = Vec::with_capacity(beacons.len());
@@ -166,13 +179,14 @@ impl Registry {
         }
         Ok(Self {
             site,
-            receivers: receivers.into_iter().map(Arc::new).collect(),
-            zones: zones.into_iter().map(Arc::new).collect(),
-            beacons: beacons.into_iter().map(Arc::new).collect(),
-            devices: devices.into_iter().map(Arc::new).collect(),
+            receivers,
+            zones,
+            beacons,
+            devices,
             receiver_index,
             zone_index,
             device_index,
+            beacon_index,
             identity_index,
             device_of_beacon,
             calibration: None,
@@ -236,6 +250,11 @@ impl Registry {
         self.device_index.get(id).copied()
     }
 
+    /// The beacon of that id.
+    pub fn beacon(&self, id: &BeaconId) -> Option<BeaconIndex> {
+        self.beacon_index.get(id).copied()
+    }
+
     /// The beacon that has that identity.
     pub fn beacon_of(&self, identity: &Identity) -> Option<BeaconIndex> {
         self.identity_index.get(identity).copied()
@@ -247,8 +266,32 @@ impl Registry {
     }
 }
 
+/// What stands on levels.
+struct Parts<'a> {
+    site: &'a Site,
+    receivers: &'a [Arc<Receiver>],
+    zones: &'a [Arc<Zone>],
+    beacons: &'a [Arc<Beacon>],
+}
+
+impl Parts<'_> {
+    fn unknown_levels(&self) -> Vec<RegistryError> {
+        let mut errors = Vec::new();
+        let known = |level: LevelOrdinal| self.site.levels.iter().any(|l| l.ordinal == level);
+        let mut check = |kind, id: &str, level: Option<LevelOrdinal>| {
+            if let Some(level) = level.filter(|&level| !known(level)) {
+                errors.push(RegistryError::UnknownLevel { kind, id: id.to_owned(), level });
+            }
+        };
+        self.receivers.iter().for_each(|r| check("receiver", r.id.as_str(), Some(r.level)));
+        self.zones.iter().for_each(|z| check("zone", z.id.as_str(), z.level));
+        self.beacons.iter().for_each(|b| check("beacon", b.id.as_str(), b.fixed.map(|(_, level)| level)));
+        errors
+    }
+}
+
 fn index_by<T, K: std::hash::Hash + Eq + std::fmt::Display, I: Copy>(
-    items: &[T],
+    items: &[Arc<T>],
     kind: &'static str,
     key: impl Fn(&T) -> K,
     index: impl Fn(u32) -> I,
@@ -256,11 +299,18 @@ fn index_by<T, K: std::hash::Hash + Eq + std::fmt::Display, I: Copy>(
 ) -> HashMap<K, I> {
     let mut map = HashMap::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
-        let id = key(item);
-        let text = id.to_string();
-        if map.insert(id, index(at as u32)).is_some() {
-            errors.push(RegistryError::DuplicateId { kind, id: text });
+        if map.insert(key(item), index(at as u32)).is_some() {
+            errors.push(RegistryError::DuplicateId { kind, id: key(item).to_string() });
         }
     }
     map
+}
+
+/// Where each item is, by its key; keys are different.
+fn places<T, K: std::hash::Hash + Eq, I: Copy>(
+    items: &[Arc<T>],
+    key: impl Fn(&T) -> K,
+    index: impl Fn(u32) -> I,
+) -> HashMap<K, I> {
+    items.iter().enumerate().map(|(at, item)| (key(item), index(at as u32))).collect()
 }

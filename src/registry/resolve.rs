@@ -54,7 +54,13 @@ mod tests {
             name: "S".to_owned(),
             time_zone: "Europe/Paris".to_owned(),
             frame: SiteFrame::new(LatLon { latitude: 48.0, longitude: 2.0 }, 0.0).unwrap(),
-            levels: vec![Level { ordinal: LevelOrdinal(0), name: "0".to_owned(), elevation: 0.0, outline: None }],
+            levels: vec![Level {
+                ordinal: LevelOrdinal(0),
+                name: "0".to_owned(),
+                elevation: 0.0,
+                outline: None,
+                plan: None,
+            }],
             radio: RadioDefaults::default(),
             margins: KindMargins::default(),
         };

@@ -13,7 +13,7 @@ use super::Identity;
 pub type Labels = BTreeMap<String, String>;
 
 /// One store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Site {
     /// Its id.
     pub id: SiteId,
@@ -32,7 +32,7 @@ pub struct Site {
 }
 
 /// A floor of the site.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Level {
     /// Its ordinal; 0 is ground.
     pub ordinal: LevelOrdinal,
@@ -42,10 +42,62 @@ pub struct Level {
     pub elevation: Metres,
     /// Its outline in the site frame, where known.
     pub outline: Option<Ring>,
+    /// Its floor plan, where there is one: a picture for people, of no effect on positions.
+    pub plan: Option<FloorPlan>,
+}
+
+/// A picture of a level, and where it lies. The picture itself is kept beside the registry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FloorPlan {
+    /// The name of its file in a site directory, such as `floor-0.svg`.
+    pub file: String,
+    /// The format of the picture.
+    pub media_type: PlanFormat,
+    /// Width in pixels (for SVG, in user units).
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Where its top-left corner lies, in the site frame.
+    pub corner: Point,
+    /// Metres to a pixel, along both sides; positive.
+    pub metres_per_pixel: f64,
+    /// By how many degrees the picture's upward direction is turned clockwise from the y axis.
+    pub bearing: f64,
+}
+
+/// A format of floor plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanFormat {
+    /// PNG.
+    Png,
+    /// JPEG.
+    Jpeg,
+    /// SVG, made safe.
+    Svg,
+}
+
+impl PlanFormat {
+    /// The media type (RFC 6838).
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::Svg => "image/svg+xml",
+        }
+    }
+
+    /// How names of such files end.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::Svg => "svg",
+        }
+    }
 }
 
 /// What to assume of radios that say nothing else.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RadioDefaults {
     /// Exponent n of the log-distance law; 2 in free space.
     pub path_loss_exponent: f64,
@@ -83,7 +135,7 @@ impl KindMargins {
 }
 
 /// A radio at a known place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Receiver {
     /// Its id.
     pub id: ReceiverId,
@@ -117,7 +169,7 @@ pub enum Shape {
 }
 
 /// A named area.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Zone {
     /// Its id.
     pub id: ZoneId,
@@ -187,7 +239,7 @@ impl Default for PresenceSettings {
 }
 
 /// A registered transmitter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Beacon {
     /// Its id.
     pub id: BeaconId,
@@ -243,7 +295,7 @@ impl Consent {
 }
 
 /// What is tracked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Device {
     /// Its id: an opaque alias.
     pub id: DeviceId,

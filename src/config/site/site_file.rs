@@ -194,7 +194,7 @@ fn levels(keys: &Keys<'_, '_>) -> (Vec<Level>, bool) {
         let elevation = level.number_in("elevation", -1_000.0, 1_000.0, " m").unwrap_or(0.0);
         let name = level.text("name").map_or_else(|| format!("Level {ordinal}"), str::to_owned);
         let outline = outline(&level);
-        levels.push(Level { ordinal, name, elevation, outline });
+        levels.push(Level { ordinal, name, elevation, outline, plan: None });
     }
     levels.sort_by_key(|level| level.ordinal);
     (levels, complete)

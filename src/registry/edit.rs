@@ -1,0 +1,409 @@
+//! Edits: the next registry from the present one.
+//!
+//! An edit is applied whole or not at all. What is added comes after what is there, what is changed keeps its place; so
+//! indices stay what they were unless something is removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::{BeaconId, DeviceId, LevelOrdinal, ReceiverId, ZoneId};
+
+use super::{Beacon, BeaconIndex, Device, DeviceIndex, Level, Receiver, Registry, RegistryError, Site, Zone};
+
+/// The kinds of things that a registry holds, in the order in which one may refer to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The site itself.
+    Site,
+    /// A level.
+    Level,
+    /// A receiver.
+    Receiver,
+    /// A zone.
+    Zone,
+    /// A device.
+    Device,
+    /// A beacon.
+    Beacon,
+}
+
+impl Kind {
+    /// All of them, in order.
+    pub const ALL: [Self; 6] = [Self::Site, Self::Level, Self::Receiver, Self::Zone, Self::Device, Self::Beacon];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Site => "site",
+            Self::Level => "level",
+            Self::Receiver => "receiver",
+            Self::Zone => "zone",
+            Self::Device => "device",
+            Self::Beacon => "beacon",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which thing of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// The site itself.
+    Site,
+    /// A level.
+    Level(LevelOrdinal),
+    /// A receiver.
+    Receiver(ReceiverId),
+    /// A zone.
+    Zone(ZoneId),
+    /// A device.
+    Device(DeviceId),
+    /// A beacon.
+    Beacon(BeaconId),
+}
+
+impl Key {
+    /// What kind of thing it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Site => Kind::Site,
+            Self::Level(_) => Kind::Level,
+            Self::Receiver(_) => Kind::Receiver,
+            Self::Zone(_) => Kind::Zone,
+            Self::Device(_) => Kind::Device,
+            Self::Beacon(_) => Kind::Beacon,
+        }
+    }
+
+    /// Its id as text; `site` for the site, the ordinal for a level.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Site => Kind::Site.as_str().to_owned(),
+            Self::Level(ordinal) => ordinal.to_string(),
+            Self::Receiver(id) => id.to_string(),
+            Self::Zone(id) => id.to_string(),
+            Self::Device(id) => id.to_string(),
+            Self::Beacon(id) => id.to_string(),
+        }
+    }
+
+    /// The key of that kind and id; none where the id is not one.
+    pub fn parse(kind: Kind, id: &str) -> Option<Self> {
+        Some(match kind {
+            Kind::Site => Self::Site,
+            Kind::Level => Self::Level(LevelOrdinal(id.parse().ok()?)),
+            Kind::Receiver => Self::Receiver(ReceiverId::new(id).ok()?),
+            Kind::Zone => Self::Zone(ZoneId::new(id).ok()?),
+            Kind::Device => Self::Device(DeviceId::new(id).ok()?),
+            Kind::Beacon => Self::Beacon(BeaconId::new(id).ok()?),
+        })
+    }
+}
+
+/// `zone "tills"`, `level 0`, `the site`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Site => f.write_str("the site"),
+            Self::Level(ordinal) => write!(f, "level {ordinal}"),
+            other => write!(f, "{} \"{}\"", other.kind(), other.id()),
+        }
+    }
+}
+
+/// One thing of a registry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// The site; its `levels` are records of their own, and ignored.
+    Site(Box<Site>),
+    /// A level.
+    Level(Level),
+    /// A receiver.
+    Receiver(Arc<Receiver>),
+    /// A zone.
+    Zone(Arc<Zone>),
+    /// A device.
+    Device(Arc<Device>),
+    /// A beacon.
+    Beacon(Arc<Beacon>),
+}
+
+impl Record {
+    /// Which thing it is.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Site(_) => Key::Site,
+            Self::Level(level) => Key::Level(level.ordinal),
+            Self::Receiver(receiver) => Key::Receiver(receiver.id.clone()),
+            Self::Zone(zone) => Key::Zone(zone.id.clone()),
+            Self::Device(device) => Key::Device(device.id.clone()),
+            Self::Beacon(beacon) => Key::Beacon(beacon.id.clone()),
+        }
+    }
+}
+
+/// What is to be changed. Nothing is both put and removed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Edit {
+    /// What is to be added, or takes the place of what has its key.
+    pub put: Vec<Record>,
+    /// What is to go. What is not there is ignored.
+    pub remove: Vec<Key>,
+}
+
+impl Edit {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.remove.is_empty()
+    }
+}
+
+impl Registry {
+    /// The registry with an edit. The site itself and the reserved zone `site` are never removed: without a record of its own the
+    /// zone has the defaults.
+    ///
+    /// # Errors
+    /// Every [`RegistryError`] found.
+    pub fn edited(&self, edit: &Edit) -> Result<Self, Vec<RegistryError>> {
+        let mut site = self.site.clone();
+        let mut receivers = self.receivers.clone();
+        let mut zones = self.zones.clone();
+        let mut beacons = self.beacons.clone();
+        let mut devices = self.devices.clone();
+        let gone: BTreeSet<&Key> = edit.remove.iter().collect();
+        let of = |kind: Kind| gone.iter().any(|key| key.kind() == kind);
+        site.levels.retain(|level| !gone.contains(&Key::Level(level.ordinal)));
+        if of(Kind::Receiver) {
+            receivers.retain(|receiver| !gone.contains(&Key::Receiver(receiver.id.clone())));
+        }
+        if of(Kind::Zone) {
+            zones.retain(|zone| !gone.contains(&Key::Zone(zone.id.clone())));
+        }
+        if of(Kind::Beacon) {
+            beacons.retain(|beacon| !gone.contains(&Key::Beacon(beacon.id.clone())));
+        }
+        if of(Kind::Device) {
+            devices.retain(|device| !gone.contains(&Key::Device(device.id.clone())));
+        }
+        let is_shifted = [Kind::Receiver, Kind::Zone, Kind::Beacon, Kind::Device].into_iter().any(of);
+        let mut put = Put::new(self, is_shifted);
+        for record in &edit.put {
+            match record {
+                Record::Site(next) => site = Site { levels: site.levels, ..next.as_ref().clone() },
+                Record::Level(level) => {
+                    site.levels.retain(|known| known.ordinal != level.ordinal);
+                    site.levels.push(level.clone());
+                }
+                Record::Receiver(receiver) => put.place(&mut receivers, receiver, &record.key()),
+                Record::Zone(zone) => put.place(&mut zones, zone, &record.key()),
+                Record::Beacon(beacon) => put.place(&mut beacons, beacon, &record.key()),
+                Record::Device(device) => put.place(&mut devices, device, &record.key()),
+            }
+        }
+        site.levels.sort_by_key(|level| level.ordinal);
+        if edit.put.iter().any(|record| matches!(record, Record::Site(_))) {
+            // Its name is the site's where it has no record of its own; that cannot be told apart, and is not needed.
+            if let Some(first) = zones.first_mut().filter(|zone| zone.name == self.site.name && zone.id.is_site()) {
+                *first = Arc::new(Zone { name: site.name.clone(), ..first.as_ref().clone() });
+            }
+        }
+        let next = if is_shifted {
+            Self::assemble(site, receivers, zones, beacons, devices)?
+        } else {
+            self.extended(site, receivers, zones, beacons, devices, &put.changed_beacons)?
+        };
+        Ok(next.with_calibration(self.calibration.clone()))
+    }
+
+    /// As [`Registry::assemble`] with every index kept, in a time that does not depend on hashing what was there before.
+    fn extended(
+        &self,
+        site: Site,
+        receivers: Vec<Arc<Receiver>>,
+        zones: Vec<Arc<Zone>>,
+        beacons: Vec<Arc<Beacon>>,
+        devices: Vec<Arc<Device>>,
+        changed_beacons: &BTreeSet<usize>,
+    ) -> Result<Self, Vec<RegistryError>> {
+        let mut errors = Vec::new();
+        let mut device_index = self.device_index.clone();
+        for (at, device) in devices.iter().enumerate().skip(self.devices.len()) {
+            device_index.insert(device.id.clone(), DeviceIndex(at as u32));
+        }
+        let mut beacon_index = self.beacon_index.clone();
+        let mut identity_index = self.identity_index.clone();
+        let mut device_of_beacon = self.device_of_beacon.clone();
+        for at in changed_beacons {
+            if let Some(before) = self.beacons.get(*at) {
+                identity_index.remove(&before.identity);
+            }
+        }
+        device_of_beacon.resize(beacons.len(), None);
+        for at in changed_beacons.iter().copied() {
+            let beacon = &beacons[at];
+            beacon_index.insert(beacon.id.clone(), BeaconIndex(at as u32));
+            if let Some(BeaconIndex(first)) = identity_index.insert(beacon.identity, BeaconIndex(at as u32)) {
+                errors.push(RegistryError::DuplicateIdentity {
+                    identity: beacon.identity.to_string(),
+                    first: beacons[first as usize].id.clone(),
+                    second: beacon.id.clone(),
+                });
+            }
+            let device = beacon.device.as_ref().and_then(|id| device_index.get(id).copied());
+            if let (Some(id), None) = (&beacon.device, device) {
+                errors.push(RegistryError::UnknownDevice { beacon: beacon.id.clone(), device: id.clone() });
+            }
+            device_of_beacon[at] = device;
+        }
+        let parts = super::Parts { site: &site, receivers: &receivers, zones: &zones, beacons: &beacons };
+        errors.extend(parts.unknown_levels());
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let receiver_index = super::places(&receivers, |r| r.id.clone(), super::ReceiverIndex);
+        let zone_index = super::places(&zones, |z| z.id.clone(), super::ZoneIndex);
+        Ok(Self {
+            site,
+            receivers,
+            zones,
+            beacons,
+            devices,
+            receiver_index,
+            zone_index,
+            device_index,
+            beacon_index,
+            identity_index,
+            device_of_beacon,
+            calibration: None,
+        })
+    }
+
+    /// The edit that makes `target` out of this registry. The order in which things are listed does not matter to it.
+    pub fn difference(&self, target: &Self) -> Edit {
+        let mut edit = Edit::default();
+        let bare = |site: &Site| Site { levels: Vec::new(), ..site.clone() };
+        if bare(&self.site) != bare(&target.site) {
+            edit.put.push(Record::Site(Box::new(target.site.clone())));
+        }
+        let levels: BTreeMap<LevelOrdinal, &Level> =
+            self.site.levels.iter().map(|level| (level.ordinal, level)).collect();
+        let changed = target.site.levels.iter().filter(|level| levels.get(&level.ordinal) != Some(level));
+        edit.put.extend(changed.cloned().map(Record::Level));
+        let kept: BTreeSet<LevelOrdinal> = target.site.levels.iter().map(|level| level.ordinal).collect();
+        edit.remove.extend(levels.keys().filter(|ordinal| !kept.contains(ordinal)).map(|ordinal| Key::Level(*ordinal)));
+        let same = |at: Option<usize>, record: &dyn Fn(usize) -> bool| at.is_some_and(record);
+        for next in &target.receivers {
+            if !same(self.receiver(&next.id).map(super::ReceiverIndex::get), &|at| self.receivers[at] == *next) {
+                edit.put.push(Record::Receiver(Arc::clone(next)));
+            }
+        }
+        for next in &target.zones {
+            if !same(self.zone(&next.id).map(super::ZoneIndex::get), &|at| self.zones[at] == *next) {
+                edit.put.push(Record::Zone(Arc::clone(next)));
+            }
+        }
+        for next in &target.devices {
+            if !same(self.device(&next.id).map(DeviceIndex::get), &|at| self.devices[at] == *next) {
+                edit.put.push(Record::Device(Arc::clone(next)));
+            }
+        }
+        for next in &target.beacons {
+            if !same(self.beacon(&next.id).map(BeaconIndex::get), &|at| self.beacons[at] == *next) {
+                edit.put.push(Record::Beacon(Arc::clone(next)));
+            }
+        }
+        let gone = self.receivers.iter().filter(|known| target.receiver(&known.id).is_none());
+        edit.remove.extend(gone.map(|known| Key::Receiver(known.id.clone())));
+        let gone = self.zones.iter().filter(|known| target.zone(&known.id).is_none());
+        edit.remove.extend(gone.map(|known| Key::Zone(known.id.clone())));
+        let gone = self.devices.iter().filter(|known| target.device(&known.id).is_none());
+        edit.remove.extend(gone.map(|known| Key::Device(known.id.clone())));
+        let gone = self.beacons.iter().filter(|known| target.beacon(&known.id).is_none());
+        edit.remove.extend(gone.map(|known| Key::Beacon(known.id.clone())));
+        edit
+    }
+
+    /// What has that key.
+    pub fn record(&self, key: &Key) -> Option<Record> {
+        Some(match key {
+            Key::Site => Record::Site(Box::new(self.site.clone())),
+            Key::Level(ordinal) => {
+                Record::Level(self.site.levels.iter().find(|level| level.ordinal == *ordinal)?.clone())
+            }
+            Key::Receiver(id) => Record::Receiver(Arc::clone(&self.receivers[self.receiver(id)?.get()])),
+            Key::Zone(id) => Record::Zone(Arc::clone(&self.zones[self.zone(id)?.get()])),
+            Key::Device(id) => Record::Device(Arc::clone(&self.devices[self.device(id)?.get()])),
+            Key::Beacon(id) => Record::Beacon(Arc::clone(&self.beacons[self.beacon(id)?.get()])),
+        })
+    }
+}
+
+/// Where records are put.
+struct Put<'r> {
+    before: &'r Registry,
+    /// Places are not what they were.
+    is_shifted: bool,
+    /// Places of things that this edit has added, or that are looked up in shifted lists.
+    places: BTreeMap<Key, usize>,
+    changed_beacons: BTreeSet<usize>,
+}
+
+trait Keyed {
+    fn key(&self) -> Key;
+}
+
+macro_rules! keyed {
+    ($($kind:ident),*) => {
+        $(impl Keyed for $kind {
+            fn key(&self) -> Key {
+                Key::$kind(self.id.clone())
+            }
+        })*
+    };
+}
+
+keyed!(Receiver, Zone, Beacon, Device);
+
+impl<'r> Put<'r> {
+    fn new(before: &'r Registry, is_shifted: bool) -> Self {
+        Self { before, is_shifted, places: BTreeMap::new(), changed_beacons: BTreeSet::new() }
+    }
+
+    fn place<T: Keyed>(&mut self, list: &mut Vec<Arc<T>>, record: &Arc<T>, key: &Key) {
+        let known = self.places.get(key).copied().or_else(|| self.place_before(list, key));
+        let at = known.unwrap_or(list.len());
+        if at == list.len() {
+            list.push(Arc::clone(record));
+        } else {
+            list[at] = Arc::clone(record);
+        }
+        self.places.insert(key.clone(), at);
+        if matches!(key, Key::Beacon(_)) {
+            self.changed_beacons.insert(at);
+        }
+    }
+
+    fn place_before<T: Keyed>(&mut self, list: &[Arc<T>], key: &Key) -> Option<usize> {
+        let before = match key {
+            Key::Receiver(id) => self.before.receiver(id).map(super::ReceiverIndex::get),
+            Key::Zone(id) => self.before.zone(id).map(super::ZoneIndex::get),
+            Key::Beacon(id) => self.before.beacon(id).map(BeaconIndex::get),
+            Key::Device(id) => self.before.device(id).map(DeviceIndex::get),
+            Key::Site | Key::Level(_) => None,
+        }?;
+        if !self.is_shifted {
+            return Some(before);
+        }
+        // Things only ever move towards the front.
+        list[..list.len().min(before + 1)].iter().rposition(|known| known.key() == *key)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -84,10 +84,10 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_does_not_read_is_left() {
         let (near, far) = tokio::io::duplex(16);
-        let mut near = Patient::new(near, Duration::from_secs(30));
+        let mut near = Patient::new(near, Duration::from_millis(20));
         near.write_all(&[0; 16]).await.unwrap();
         let error = near.write_all(&[0; 16]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -114,7 +114,7 @@ pub struct Registry {
     beacon_index: HashMap<BeaconId, BeaconIndex>,
     identity_index: HashMap<Identity, BeaconIndex>,
     device_of_beacon: Vec<Option<DeviceIndex>>,
-    calibration: Option<Calibration>,
+    calibration: Option<Arc<Calibration>>,
 }
 
 impl Registry {
@@ -196,13 +196,13 @@ impl Registry {
     /// The same with what a survey has taught.
     #[must_use]
     pub fn with_calibration(mut self, calibration: Option<Calibration>) -> Self {
-        self.calibration = calibration;
+        self.calibration = calibration.map(Arc::new);
         self
     }
 
     /// What a survey has taught, where there was one.
     pub fn calibration(&self) -> Option<&Calibration> {
-        self.calibration.as_ref()
+        self.calibration.as_deref()
     }
 
     /// The site.

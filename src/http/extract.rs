@@ -76,11 +76,22 @@ impl<S: Send + Sync, T: DeserializeOwned + Known> FromRequestParts<S> for Query<
 }
 
 /// No query at all.
-#[derive(Debug, Clone, Copy, serde::Deserialize)]
-pub struct Nothing {}
+#[derive(Debug, Clone, Copy)]
+pub struct NoQuery;
+
+#[derive(serde::Deserialize)]
+struct Nothing {}
 
 impl Known for Nothing {
     const NAMES: &'static [&'static str] = &[];
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Query::<Nothing>::from_request_parts(parts, state).await.map(|_| Self)
+    }
 }
 
 fn said(error: &dyn std::error::Error) -> String {

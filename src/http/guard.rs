@@ -80,21 +80,22 @@ fn caller(app: &App, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Problem
             _ => return nobody("send Authorization: Bearer TOKEN"),
         };
         return match app.services.holder(token) {
-            Some((name, role)) => Ok(Caller { name, role, way: Way::Token }),
+            Some(token) => Ok(Caller {
+                role: token.role,
+                way: Way::Token,
+                token: Some((token.name.clone(), token.created_at)),
+                name: token.name,
+            }),
             None => nobody("the token is not known; it may have been revoked"),
         };
     }
     let Some(id) = cookie(headers) else { return nobody("send a token, or sign in") };
-    match app.sessions.find(id) {
-        Some((digest, session)) if app.services.still_holds(session.token.as_deref(), session.role) => {
-            Ok(Caller { name: session.name, role: session.role, way: Way::Session(digest) })
-        }
-        Some((digest, _)) => {
-            app.sessions.close(&digest);
-            nobody("the token that the session was opened with was revoked; sign in again")
-        }
-        None => nobody("the session has ended; sign in again"),
-    }
+    let Some((digest, session)) = app.sessions.find(id) else { return nobody("the session has ended; sign in again") };
+    let Some(role) = app.services.role_now(session.token.as_ref(), session.role) else {
+        app.sessions.close(&digest);
+        return nobody("the token that the session was opened with was revoked; sign in again");
+    };
+    Ok(Caller { name: session.name, role, way: Way::Session(digest), token: session.token })
 }
 
 /// The session's cookie.

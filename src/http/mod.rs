@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod auth;
+mod conditions;
 mod extract;
 mod guard;
 mod headers;
@@ -16,7 +17,9 @@ mod page;
 mod patient;
 mod peer;
 pub mod problem;
+mod reply;
 mod routes;
+mod schema;
 mod server;
 mod services;
 mod ui;

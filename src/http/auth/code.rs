@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::role::Role;
 use super::secret::{Digest, digest, random};
+use crate::model::Timestamp;
+use crate::registrar::Role;
 
 /// Codes that wait to be used; more would mean that somebody makes them and nobody uses them.
 const MOST: usize = 100;
@@ -21,12 +22,14 @@ pub struct Code {
     pub name: String,
     /// The role that it gives.
     pub role: Role,
+    /// The token of who made it: without it the session ends.
+    pub token: Option<(String, Timestamp)>,
     until: Instant,
 }
 
 impl Codes {
     /// A new code. Where there are too many, the one that ends first makes room.
-    pub fn make(&self, name: &str, role: Role, life: Duration) -> String {
+    pub fn make(&self, name: &str, role: Role, token: Option<(String, Timestamp)>, life: Duration) -> String {
         let now = Instant::now();
         let code = random();
         let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +39,7 @@ impl Codes {
         {
             codes.remove(&first);
         }
-        codes.insert(digest(&code), Code { name: name.to_owned(), role, until: now + life });
+        codes.insert(digest(&code), Code { name: name.to_owned(), role, token, until: now + life });
         code
     }
 
@@ -54,10 +57,10 @@ mod tests {
     #[test]
     fn a_code_works_once_and_not_after_its_time() {
         let codes = Codes::default();
-        let code = codes.make("demo", Role::Admin, Duration::from_secs(60));
+        let code = codes.make("demo", Role::Admin, None, Duration::from_secs(60));
         assert_eq!(codes.take(&code).map(|code| code.role), Some(Role::Admin));
         assert_eq!(codes.take(&code), None);
-        let late = codes.make("demo", Role::Admin, Duration::ZERO);
+        let late = codes.make("demo", Role::Admin, None, Duration::ZERO);
         assert_eq!(codes.take(&late), None);
         assert_eq!(codes.take("guess"), None);
     }
@@ -66,7 +69,7 @@ mod tests {
     fn codes_are_bounded_and_the_newest_ones_stay() {
         let codes = Codes::default();
         let made: Vec<String> =
-            (0..MOST + 1).map(|n| codes.make("a", Role::Viewer, Duration::from_secs(60 + n as u64))).collect();
+            (0..MOST + 1).map(|n| codes.make("a", Role::Viewer, None, Duration::from_secs(60 + n as u64))).collect();
         assert_eq!(codes.take(&made[0]), None);
         assert!(codes.take(&made[MOST]).is_some());
     }

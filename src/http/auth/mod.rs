@@ -4,16 +4,16 @@
 //! the Unix socket, which only the gateway's own user can open.
 
 mod code;
-mod role;
 mod secret;
 mod session;
 
+pub use crate::registrar::Role;
 pub use code::Codes;
-pub use role::Role;
 pub use secret::{Digest, digest, random};
 pub use session::{SESSION_LIFE, Session, Sessions};
 
 use super::peer::Peer;
+use crate::model::Timestamp;
 
 /// The session's cookie.
 pub const COOKIE: &str = "bf_session";
@@ -27,6 +27,8 @@ pub struct Caller {
     pub role: Role,
     /// How they came in.
     pub way: Way,
+    /// The token behind it, by its name and when it was made; none over the Unix socket, and for who has used a link of it.
+    pub token: Option<(String, Timestamp)>,
 }
 
 /// How somebody came in.
@@ -43,7 +45,7 @@ pub enum Way {
 impl Caller {
     /// Who comes over the Unix socket.
     pub fn local(uid: u32) -> Self {
-        Self { name: format!("local:{uid}"), role: Role::Admin, way: Way::Local }
+        Self { name: format!("local:{uid}"), role: Role::Admin, way: Way::Local, token: None }
     }
 
     /// Who comes over the Unix socket; none for everybody else.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::role::Role;
 use super::secret::{Digest, digest, random};
+use crate::model::Timestamp;
+use crate::registrar::Role;
 
 /// A session ends when it is not used for so long.
 pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3_600);
@@ -19,8 +20,8 @@ pub struct Session {
     pub name: String,
     /// What they may do.
     pub role: Role,
-    /// The token that it hangs on, by its name: without it the session ends.
-    pub token: Option<String>,
+    /// The token that it hangs on, by its name and when it was made: without it the session ends.
+    pub token: Option<(String, Timestamp)>,
     used: Instant,
 }
 
@@ -30,7 +31,7 @@ pub struct Sessions(Mutex<HashMap<Digest, Session>>);
 
 impl Sessions {
     /// Opens one; its id is for the cookie. Where there are too many, the one that was not used for longest makes room.
-    pub fn open(&self, name: String, role: Role, token: Option<String>) -> String {
+    pub fn open(&self, name: String, role: Role, token: Option<(String, Timestamp)>) -> String {
         let now = Instant::now();
         let id = random();
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +68,7 @@ impl Sessions {
     /// Closes those that hang on a token.
     pub fn close_all_of(&self, token: &str) {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|_, session| session.token.as_deref() != Some(token));
+        sessions.retain(|_, session| session.token.as_ref().is_none_or(|(name, _)| name != token));
     }
 }
 
@@ -85,8 +86,8 @@ mod tests {
     fn a_session_ends_with_its_token() {
         let sessions = Sessions::default();
         let (a, b) = (
-            sessions.open("a".into(), Role::Viewer, Some("a".into())),
-            sessions.open("b".into(), Role::Admin, Some("b".into())),
+            sessions.open("a".into(), Role::Viewer, Some(("a".into(), Timestamp::from_millis(1)))),
+            sessions.open("b".into(), Role::Admin, Some(("b".into(), Timestamp::from_millis(1)))),
         );
         let (digest, session) = sessions.find(&a).unwrap();
         assert_eq!((session.name.as_str(), session.role), ("a", Role::Viewer));

@@ -1,6 +1,9 @@
 //! The routes.
 
+mod collections;
 mod health;
+mod records;
+mod site;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -8,5 +11,5 @@ use super::app::App;
 
 /// All of them.
 pub fn all() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(health::routes())
+    OpenApiRouter::new().merge(site::routes()).merge(collections::routes()).merge(health::routes())
 }

@@ -282,7 +282,7 @@ pub struct SignedIn {
     /// The name of the token, or who made the link.
     name: String,
     /// What they may do.
-    role: crate::http::auth::Role,
+    role: super::Role,
     /// When the session ends if it is not used; none without a session.
     #[schema(required = true)]
     expires_at: Option<String>,
@@ -303,7 +303,7 @@ pub struct SignIn {
 #[schema(example = json!({"role": "viewer", "minutes": 10}))]
 pub struct NewLink {
     /// What it gives.
-    role: crate::http::auth::Role,
+    role: super::Role,
     /// How long it may be used.
     #[schema(minimum = 1, maximum = 1440)]
     minutes: Option<u32>,

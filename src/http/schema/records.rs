@@ -89,6 +89,9 @@ pub struct PlanPlacement {
 /// A floor plan.
 #[derive(ToSchema)]
 pub struct Plan {
+    /// The name of its file in a site directory.
+    #[schema(example = "floor-0.png")]
+    file: Option<String>,
     /// What kind of picture it is.
     #[schema(example = "image/png")]
     media_type: String,
@@ -283,4 +286,12 @@ pub struct Zone {
     properties: ZoneProperties,
     /// Its shape in metres of the site frame.
     shape_m: Option<ShapeM>,
+}
+
+/// The word `remove`.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum RemoveWord {
+    /// The word.
+    Remove,
 }

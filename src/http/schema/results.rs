@@ -4,8 +4,19 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Beacon, Device, Level, Receiver, Zone};
-use crate::http::auth::Role;
 use crate::http::problem::Fault;
+
+/// What somebody may do; each may do what the ones before may.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Change what is registered.
+    Editor,
+    /// Make tokens.
+    Admin,
+}
 
 macro_rules! list {
     ($(#[$doc:meta])* $name:ident, $item:ty) => {

@@ -9,6 +9,7 @@
 
 pub mod control;
 mod keeper;
+pub mod live;
 mod outlet;
 pub mod report;
 mod states;
@@ -30,7 +31,7 @@ use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsE
 use crate::presence::Memory;
 use crate::record::{RecordStatus, Recorder};
 use crate::registry::{ReceiverIndex, Registry};
-use crate::source::live::{self, Feed};
+use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
 use crate::store::{self, Opened, Store, StoreError};
 use control::Control;
@@ -131,7 +132,7 @@ pub async fn run(
     let (sink, mut observations) = Sink::new(&mine, QUEUE, clock.clone());
     let radio = tokio::spawn(ble::run(config.adapters.clone(), sink.clone(), shutdown.clone()));
     if let Some(feed) = feed {
-        live::start(feed, sink.clone()).map_err(GatewayError::Feed)?;
+        feeds::start(feed, sink.clone()).map_err(GatewayError::Feed)?;
     }
     let asking = tokio::spawn(ask_about_the_clock(clock.clone()));
     let mut receivers: BTreeMap<ReceiverId, ReceiverNow> = mine
@@ -270,7 +271,8 @@ fn open(config: &GatewayConfig, registry: &Arc<Registry>, clock: &Clock) -> Resu
     Ok(Kept { context, began, is_new, memory, waits, keeper, outlet, inbound, reports, recorder, control })
 }
 
-fn store_options(config: &GatewayConfig, registry: &Registry, now: Timestamp) -> store::Options {
+/// How the store of a gateway is opened.
+pub(crate) fn store_options(config: &GatewayConfig, registry: &Registry, now: Timestamp) -> store::Options {
     store::Options {
         dir: config.data_dir.clone(),
         site: registry.site().id.clone(),

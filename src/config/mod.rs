@@ -22,6 +22,6 @@ pub use gateway_file::load_gateway;
 pub use http_section::HttpConfig;
 pub use site::{
     BundledSite, CALIBRATION, WalkPoint, calibration_text, etag, from_json, from_stored, load_bundled_site,
-    load_points, load_site, load_site_uncalibrated, to_json, zone_json_with_shape,
+    load_points, load_site, load_site_uncalibrated, record_from_stored, to_json, zone_json_with_shape,
 };
 pub(crate) use text::nearest;

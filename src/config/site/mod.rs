@@ -25,7 +25,7 @@ use std::io;
 use std::path::Path;
 
 pub use calibration::calibration_text;
-pub use forms::{etag, from_json, from_stored, to_json, zone_json_with_shape};
+pub use forms::{etag, from_json, from_stored, record_from_stored, to_json, zone_json_with_shape};
 pub use points::{WalkPoint, load_points};
 
 use beacons::KnownDevices;

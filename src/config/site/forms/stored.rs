@@ -3,6 +3,8 @@
 //! What is stored was judged before it was stored; here it only has to fit its types, so that a hundred thousand records
 //! are there in a second. What does not fit is refused, never guessed.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -13,7 +15,7 @@ use crate::model::{
 };
 use crate::registry::{
     Beacon, Consent, Device, DeviceKind, FloorPlan, Kind, KindMargins, Labels, Level, PlanFormat, PresenceSettings,
-    RadioDefaults, Receiver, Registry, Ring, Shape, Site, Zone,
+    RadioDefaults, Receiver, Record, Registry, Ring, Shape, Site, Zone,
 };
 
 /// Most faults that are listed.
@@ -48,6 +50,21 @@ pub fn from_stored(records: impl Iterator<Item = (Kind, Vec<u8>)>) -> Result<Reg
     }
     Registry::new(Site { levels, ..site }, receivers, zones, beacons, devices)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+/// One record out of the JSON form in which it was stored. `frame` is that of the site.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn record_from_stored(kind: Kind, bytes: &[u8], frame: &Frame) -> Result<Record, String> {
+    Ok(match kind {
+        Kind::Site => Record::Site(Box::new(parsed::<SiteForm>(bytes)?.site()?)),
+        Kind::Level => Record::Level(parsed::<LevelForm>(bytes)?.level()?),
+        Kind::Receiver => Record::Receiver(Arc::new(parsed::<ReceiverForm>(bytes)?.receiver()?)),
+        Kind::Zone => Record::Zone(Arc::new(parsed::<ZoneForm>(bytes)?.zone(frame)?)),
+        Kind::Device => Record::Device(Arc::new(parsed::<DeviceForm>(bytes)?.device())),
+        Kind::Beacon => Record::Beacon(Arc::new(parsed::<BeaconForm>(bytes)?.beacon()?)),
+    })
 }
 
 #[derive(Default)]

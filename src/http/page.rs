@@ -48,7 +48,7 @@ pub struct LevelPageQuery {
     #[param(max_length = 200)]
     pub q: Option<String>,
     /// Only those on that level.
-    pub level: Option<i32>,
+    pub level: Option<i16>,
 }
 
 impl Known for LevelPageQuery {

@@ -53,23 +53,23 @@ macro_rules! list_and_make {
         ///
         /// In the order of their ids.
         #[utoipa::path(get, path = $path, tag = "registry", params($query),
-                    responses((status = 200, description = "A page", body = $many)))]
+                            responses((status = 200, description = "A page", body = $many)))]
         pub(super) async fn $list(State(app): State<App>, Query(query): Query<$query>) -> Result<Response, Problem> {
             let page = Page::new(query.limit, query.cursor.as_deref(), query.q.as_deref())?;
-            let level: fn(&$query) -> Option<i32> = $level;
+            let level: fn(&$query) -> Option<i16> = $level;
             crate::http::reply::blocking(move || Ok(records::list(&app, $kind, &page, level(&query)))).await
         }
 
         /// Makes one
         #[utoipa::path(post, path = $path, tag = "registry",
-                    request_body(content = $one, content_type = $media),
-                    responses(
-                        (status = 201, description = "It is registered, and in effect", body = $one, headers(
-                            ("ETag" = String, description = "Its entity tag"),
-                            ("Location" = String, description = "Where it is"),
-                            ("Beaconfence-Revision" = u64, description = "The revision that this made"))),
-                        (status = 409),
-                    ))]
+                            request_body(content = $one, content_type = $media),
+                            responses(
+                                (status = 201, description = "It is registered, and in effect", body = $one, headers(
+                                    ("ETag" = String, description = "Its entity tag"),
+                                    ("Location" = String, description = "Where it is"),
+                                    ("Beaconfence-Revision" = u64, description = "The revision that this made"))),
+                                (status = 409),
+                            ))]
         pub(super) async fn $make(
             State(app): State<App>,
             who: Who,

@@ -20,7 +20,7 @@ use crate::registry::{Edit, Key, Kind, Record, Registry};
 const MEDIA_TYPES: [&str; 2] = ["application/json", "application/geo+json"];
 
 /// A page of records.
-pub(super) fn list(app: &App, kind: Kind, page: &Page, level: Option<i32>) -> Response {
+pub(super) fn list(app: &App, kind: Kind, page: &Page, level: Option<i16>) -> Response {
     let view = app.services.registrar.view();
     let registry = &*view.registry;
     let order = app.orders.of(view.revision, registry, kind);
@@ -59,7 +59,7 @@ fn record(registry: &Registry, kind: Kind, at: usize) -> Option<Record> {
 }
 
 /// Whether a record is on a page that does not want everything.
-fn keeps(registry: &Registry, kind: Kind, at: usize, page: &Page, level: Option<i32>) -> bool {
+fn keeps(registry: &Registry, kind: Kind, at: usize, page: &Page, level: Option<i16>) -> bool {
     let is_on = |of: Option<LevelOrdinal>| level.is_none_or(|level| of == Some(LevelOrdinal(level)));
     match kind {
         Kind::Site | Kind::Level => false,

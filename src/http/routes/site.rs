@@ -74,11 +74,7 @@ async fn list_levels(State(app): State<App>, _query: NoQuery) -> Response {
             headers(("ETag" = String, description = "Its entity tag"))),
         (status = 404),
     ))]
-async fn read_level(
-    State(app): State<App>,
-    Path(ordinal): Path<String>,
-    _query: NoQuery,
-) -> Result<Response, Problem> {
+async fn read_level(State(app): State<App>, Path(ordinal): Path<String>, _query: NoQuery) -> Result<Response, Problem> {
     records::read(&app, &records::key(Kind::Level, &ordinal)?)
 }
 

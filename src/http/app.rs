@@ -31,6 +31,8 @@ pub struct Inner {
     pub limits: Limits,
     /// The names that the gateway is reached by.
     pub names: Vec<String>,
+    /// Where a browser on this machine finds it; none where it listens nowhere.
+    pub base: Option<String>,
     /// Who may call what.
     pub permissions: Permissions,
     /// The OpenAPI document.
@@ -50,6 +52,7 @@ impl App {
     pub fn new(
         services: Services,
         names: Vec<String>,
+        base: Option<String>,
         permissions: Permissions,
         document: Bytes,
         shutdown: watch::Receiver<bool>,
@@ -59,6 +62,7 @@ impl App {
             sessions: Sessions::default(),
             limits: Limits::default(),
             names,
+            base,
             permissions,
             document,
             streams: Arc::new(Semaphore::new(STREAMS)),

@@ -22,6 +22,7 @@ mod routes;
 mod schema;
 mod server;
 mod services;
+mod state;
 mod ui;
 
 use std::path::Path;
@@ -39,7 +40,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate as _, Size
 pub use auth::Role;
 pub use peer::Peer;
 pub use server::{Bound, SOCKET, ServeError, bind};
-pub use services::Services;
+pub use services::{Delivery, Services};
 
 use crate::config::HttpConfig;
 use app::App;
@@ -65,15 +66,16 @@ pub async fn serve(
 
 /// As [`serve`], where it listens already.
 pub async fn serve_on(bound: Bound, services: Services, config: &HttpConfig, shutdown: watch::Receiver<bool>) {
-    let router = router(services, config.names.clone(), shutdown.clone());
+    let router = router(services, config.names.clone(), bound.url(), shutdown.clone());
     bound.serve(router, shutdown).await;
 }
 
-/// Everything that is answered, without the connections: requests carry their [`Peer`].
-pub fn router(services: Services, names: Vec<String>, shutdown: watch::Receiver<bool>) -> Router {
+/// Everything that is answered, without the connections: requests carry their [`Peer`]. `names` and `base` are the DNS names and the
+/// URL that it is reached by.
+pub fn router(services: Services, names: Vec<String>, base: Option<String>, shutdown: watch::Receiver<bool>) -> Router {
     let (routes, permissions, document) = described();
     let document = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
-    let app = App::new(services, names, permissions, document, shutdown);
+    let app = App::new(services, names, base, permissions, document, shutdown);
     let large = SizeAbove::new(COMPRESSED_FROM);
     let predicate = large.and(NotForContentType::IMAGES).and(NotForContentType::SSE);
     routes

@@ -100,6 +100,11 @@ impl Page {
         Ok(Self { limit, after, words })
     }
 
+    /// Items of the page.
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Whether everything is asked for.
     pub const fn is_whole(&self) -> bool {
         self.words.is_none()

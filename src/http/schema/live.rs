@@ -10,16 +10,21 @@ pub struct Position {
     id: String,
     /// What it is.
     kind: String,
-    /// Its level.
-    level: i32,
+    /// Its level; none, as the next four, where its position is not known.
+    #[schema(required = true)]
+    level: Option<i32>,
     /// Metres, site frame.
-    x: f64,
+    #[schema(required = true)]
+    x: Option<f64>,
     /// Metres, site frame.
-    y: f64,
+    #[schema(required = true)]
+    y: Option<f64>,
     /// One standard deviation, in metres.
-    accuracy: f64,
+    #[schema(required = true)]
+    accuracy: Option<f64>,
     /// When it was there.
-    time: String,
+    #[schema(required = true)]
+    time: Option<String>,
     /// The zones that it is in.
     zones: Vec<String>,
 }

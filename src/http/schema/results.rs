@@ -209,14 +209,22 @@ pub struct ChangeList {
     next: Option<String>,
 }
 
+/// The name of a token.
+#[derive(ToSchema)]
+#[schema(pattern = "^[A-Za-z0-9._@-]{1,64}$", example = "dashboard")]
+pub struct TokenName(String);
+
 /// A token, without its secret.
 #[derive(ToSchema)]
 pub struct Token {
     /// Its name.
-    #[schema(value_type = super::Id)]
-    name: String,
+    name: TokenName,
     /// What it may do.
     role: Role,
+    /// When it was made.
+    created_at: String,
+    /// By whom.
+    created_by: String,
 }
 
 /// A token that is to be made.
@@ -224,8 +232,7 @@ pub struct Token {
 #[schema(example = json!({"name": "dashboard", "role": "viewer"}))]
 pub struct NewToken {
     /// Its name.
-    #[schema(value_type = super::Id)]
-    name: String,
+    name: TokenName,
     /// What it may do.
     role: Role,
 }

@@ -9,8 +9,7 @@ mod why;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -73,12 +72,20 @@ pub enum AskError {
 }
 
 /// See the module. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Live(Arc<Inner>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("epoch", &self.0.epoch).finish_non_exhaustive()
+    }
+}
+
+type Wall = Box<dyn Fn(Timestamp) -> Timestamp + Send + Sync>;
+
 struct Inner {
     epoch: String,
+    wall: OnceLock<Wall>,
     state: Mutex<State>,
     changes: broadcast::Sender<LiveMessage>,
     is_nearby: AtomicBool,
@@ -95,7 +102,6 @@ struct State {
     event_bytes: usize,
     visits: Visits,
     nearby: Option<Session>,
-    nearby_told: Option<Instant>,
     status: Option<Value>,
     is_status_new: bool,
 }
@@ -115,12 +121,24 @@ impl Live {
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let inner = Inner {
             epoch: epoch.to_owned(),
+            wall: OnceLock::new(),
             state: Mutex::default(),
             changes: broadcast::Sender::new(BEHIND),
             is_nearby: AtomicBool::new(false),
             questions,
         };
         (Self(Arc::new(inner)), asked)
+    }
+
+    /// Sets the clock that puts what is heard on the wall.
+    pub fn set_wall(&self, wall: impl Fn(Timestamp) -> Timestamp + Send + Sync + 'static) {
+        // Set once, by whoever makes the loop.
+        let _ = self.0.wall.set(Box::new(wall));
+    }
+
+    /// An instant of the loop's time on the wall clock.
+    pub fn wall(&self, at: Timestamp) -> Timestamp {
+        self.0.wall.get().map_or(at, |wall| wall(at))
     }
 
     /// The epoch of what is told.

@@ -70,7 +70,7 @@ export function percent(value) {
 export function instant(iso) {
   if (!iso) return t('never');
   const date = new Date(iso);
-  const time = date.toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const time = date.toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
   const today = date.toDateString() === new Date().toDateString();
   return today ? time : `${date.toLocaleDateString(language, { day: 'numeric', month: 'short', year: 'numeric' })} ${time}`;
 }

@@ -57,7 +57,8 @@ async function enter() {
   code = null;
   let problem = null;
   try {
-    model.me = given ? await api.post('/session', { code: given }, { quiet: true }) : await api.get('/session', { quiet: true });
+    if (given) model.me = await api.post('/session', { code: given }, { quiet: true });
+    else if (localStorage.getItem('signed-in')) model.me = await api.get('/session', { quiet: true });
   } catch (failure) {
     // A used link is no reason to sign in again where a session is there.
     model.me = given ? await api.get('/session', { quiet: true }).catch(() => null) : null;
@@ -70,6 +71,8 @@ async function enter() {
 }
 
 async function signedIn() {
+  // The cookie cannot be seen from here: without this note a first visit would begin with a refused request.
+  localStorage.setItem('signed-in', 'yes');
   put(app, loading());
   try {
     await begin();
@@ -91,6 +94,7 @@ function build() {
 }
 
 function signedOut() {
+  localStorage.removeItem('signed-in');
   page.abort();
   framed.abort();
   main = null;

@@ -206,7 +206,7 @@ export class Layers {
   #zoomed() {
     for (const zone of this.zones.values()) this.#label(zone);
     for (const { g, record } of this.spots.values()) set(g, 'transform', this.viewport.place([record.x, record.y]));
-    this.spotGroup.classList.toggle('named', this.viewport.k > 14);
+    this.spotGroup.classList.toggle('named', this.viewport.k > 32);
   }
 }
 

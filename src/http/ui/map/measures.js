@@ -53,7 +53,8 @@ function edges(points, closed) {
   for (let at = 0; at < count; at += 1) {
     const [a, b] = [points[at], points[(at + 1) % points.length]];
     const length = distance(a, b);
-    if (length > 0.01) items.push([[(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], metres(length)]);
+    // A third along: in the middle there is a handle.
+    if (length > 0.01) items.push([[a[0] + (b[0] - a[0]) * 0.3, a[1] + (b[1] - a[1]) * 0.3], metres(length)]);
   }
   return items;
 }

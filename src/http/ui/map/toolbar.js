@@ -22,14 +22,14 @@ export function toolbar(map, signal) {
     }, icon(symbol));
     return element;
   };
-  const undo = h('button', { type: 'button', class: 'square', 'aria-label': t('undo'), title: `${t('undo')} (Ctrl+Z)`, onclick: () => map.draft?.undo() }, icon('undo'));
-  const redo = h('button', { type: 'button', class: 'square', 'aria-label': t('redo'), title: `${t('redo')} (Ctrl+Y)`, onclick: () => map.draft?.redo() }, icon('redo'));
+  const undo = h('button', { type: 'button', class: 'square', disabled: true, 'aria-label': t('undo'), title: `${t('undo')} (Ctrl+Z)`, onclick: () => map.draft?.undo() }, icon('undo'));
+  const redo = h('button', { type: 'button', class: 'square', disabled: true, 'aria-label': t('redo'), title: `${t('redo')} (Ctrl+Y)`, onclick: () => map.draft?.redo() }, icon('redo'));
   const snapping = toggle('snap', 'magnet', map.snapping, () => {
     map.snapping = !map.snapping;
     localStorage.setItem('snap', map.snapping ? 'on' : 'off');
     return map.snapping;
   });
-  const steps = h('div', { class: 'group', hidden: true }, undo, redo);
+  const steps = h('div', { class: 'group' }, undo, redo);
   const element = h('div', { class: 'tools', role: 'toolbar', 'aria-label': t('map.tools') },
     may('editor') && [
       h('div', { class: 'group labelled' }, h('span', { class: 'grouplabel', id: 'draw-label' }, t('tool.draw')),
@@ -44,7 +44,7 @@ export function toolbar(map, signal) {
         button('level', 'outline', () => map.start('level'))),
     ],
     h('div', { class: 'group' }, may('editor') && snapping, toggle('grid', 'grid', map.grid.shown, () => map.grid.toggle())),
-    steps);
+    may('editor') && steps);
 
   // A tool that ends by itself, or by Escape, is no longer pressed.
   const use = map.viewport.use.bind(map.viewport);
@@ -65,7 +65,6 @@ export function toolbar(map, signal) {
     element,
     active(name) { tools.get(name)?.setAttribute('aria-pressed', 'true'); },
     steps() {
-      steps.hidden = !map.draft;
       undo.disabled = !map.draft?.canUndo;
       redo.disabled = !map.draft?.canRedo;
     },

@@ -25,7 +25,10 @@ export const model = {
 
 const listeners = new Map();
 
-/** Calls `then` on each `topic` until `signal` is aborted. */
+/**
+ * Calls `then` on each `topic` until `signal` is aborted. `events`, `occupancy` and `presence` come as arrays of what is new, or null where
+ * everything is.
+ */
 export function on(topic, then, signal) {
   if (!listeners.has(topic)) listeners.set(topic, new Set());
   listeners.get(topic).add(then);
@@ -34,6 +37,22 @@ export function on(topic, then, signal) {
 
 export function emit(topic, data) {
   for (const then of [...(listeners.get(topic) ?? [])]) then(data);
+}
+
+/** What comes in bursts is told in one go, at most so often: a page can be drawn ten times a second, not a thousand. */
+const TELL_MS = 120;
+const untold = new Map();
+
+function tell(topic, item) {
+  if (!untold.has(topic)) untold.set(topic, []);
+  untold.get(topic).push(item);
+  if (untold.size === 1 && untold.get(topic).length === 1) {
+    setTimeout(() => {
+      const topics = [...untold];
+      untold.clear();
+      for (const [name, items] of topics) emit(name, items);
+    }, TELL_MS);
+  }
 }
 
 const RANK = { viewer: 0, editor: 1, admin: 2 };
@@ -52,6 +71,7 @@ export async function begin() {
   model.ready = true;
   closeStream?.();
   closeStream = open(handle, connection);
+  lookAgain(LOOK_EVERY_MS);
 }
 
 let closeStream = null;
@@ -60,6 +80,8 @@ let closeStream = null;
 export function end() {
   closeStream?.();
   closeStream = null;
+  clearTimeout(lookTimer);
+  lookTimer = null;
   model.ready = false;
   model.me = null;
   model.site = null;
@@ -113,22 +135,46 @@ async function refresh() {
   }
 }
 
+/** Positions come without the kind of a device, and nothing says that one is gone: both are looked up now and then. */
+const LOOK_EVERY_MS = 20_000;
+const LOOK_SOON_MS = 1000;
+let lookTimer = null;
+
+function lookAgain(soon = LOOK_SOON_MS) {
+  if (lookTimer && soon !== LOOK_SOON_MS) return;
+  clearTimeout(lookTimer);
+  lookTimer = setTimeout(async () => {
+    lookTimer = null;
+    try {
+      if (!document.hidden && model.ready) {
+        const live = await api.get('/live');
+        fill(model.devices, live.devices, device => device.id);
+        emit('positions');
+      }
+    } catch {
+      // The stream says so as well, and comes back by itself.
+    }
+    if (model.ready) lookAgain(LOOK_EVERY_MS);
+  }, soon);
+}
+
 const HANDLERS = {
   positions({ devices }) {
     for (const [id, level, x, y, accuracy] of devices) {
       const device = model.devices.get(id) ?? { id, kind: null, zones: [] };
       model.devices.set(id, Object.assign(device, { level, x, y, accuracy }));
     }
+    if (devices.some(([id]) => model.devices.get(id).kind === null)) lookAgain();
     emit('positions', devices);
   },
   presence({ device, zones }) {
     const known = model.devices.get(device);
     if (known) known.zones = zones.map(zone => zone.zone ?? zone);
-    emit('presence', device);
+    tell('presence', device);
   },
   occupancy({ zone, count }) {
     model.occupancy.set(zone, count);
-    emit('occupancy', zone);
+    tell('occupancy', zone);
   },
   status({ receivers, delivery }) {
     fill(model.health, receivers, receiver => receiver.id);
@@ -137,6 +183,10 @@ const HANDLERS = {
   },
   registry(change) {
     apply(change);
+  },
+  /** Events fell out of the gateway's memory while the connection was gone. */
+  missed() {
+    refresh();
   },
   nearby(body) {
     emit('nearby', body);
@@ -151,7 +201,7 @@ const HANDLERS = {
       known.kind = device.kind;
       known.seen = Date.now();
     }
-    emit('events', event);
+    tell('events', event);
   },
 };
 

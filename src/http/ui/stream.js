@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 
-const KINDS = ['presence-event', 'positions', 'presence', 'occupancy', 'registry', 'nearby', 'status'];
+const KINDS = ['presence-event', 'positions', 'presence', 'occupancy', 'registry', 'nearby', 'status', 'missed'];
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 15_000;
 

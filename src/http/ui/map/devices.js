@@ -19,7 +19,7 @@ export class Devices {
     viewport.marks.prepend(this.group);
     viewport.zoomListeners.add(() => this.#placeAll());
     on('positions', devices => this.update(devices?.map(device => device[0])), signal);
-    on('events', event => event?.data?.device && this.#kind(event.data.device.id), signal);
+    on('events', events => events?.forEach(event => event.data?.device && this.#kind(event.data.device.id)), signal);
     document.addEventListener('visibilitychange', () => this.#visible(), { signal });
     signal.addEventListener('abort', () => cancelAnimationFrame(this.frame));
   }

@@ -36,7 +36,7 @@ export class Layers {
     viewport.marks.append(this.spotGroup, this.labelGroup);
     viewport.zoomListeners.add(() => this.#zoomed());
     on('registry', () => this.sync(), signal);
-    on('occupancy', zone => (zone ? this.#count(zone) : this.sync()), signal);
+    on('occupancy', zones => (zones ? new Set(zones).forEach(zone => this.#count(zone)) : this.sync()), signal);
     on('status', () => this.#health(), signal);
     signal.addEventListener('abort', () => this.url && URL.revokeObjectURL(this.url));
   }

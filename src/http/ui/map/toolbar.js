@@ -40,9 +40,9 @@ export function toolbar(map, signal) {
         button('receiver', 'receivers', keyboard => map.placeReceiver(keyboard)),
         button('beacon', 'beacons', keyboard => map.placeBeacon({}, keyboard))),
       h('div', { class: 'group' },
-        button('plan', 'plan', () => map.start('plan')),
-        button('level', 'outline', () => map.start('level'))),
-    ],
+        button('plan', 'plan', () => map.start('plan'))),
+    ]);
+  const more = h('div', { class: 'tools', role: 'group', 'aria-label': t('map.aids') },
     h('div', { class: 'group' }, may('editor') && snapping, toggle('grid', 'grid', map.grid.shown, () => map.grid.toggle())),
     may('editor') && steps);
 
@@ -63,6 +63,7 @@ export function toolbar(map, signal) {
 
   return {
     element,
+    more,
     active(name) { tools.get(name)?.setAttribute('aria-pressed', 'true'); },
     steps() {
       undo.disabled = !map.draft?.canUndo;

@@ -32,6 +32,12 @@ export function eventItem(event) {
       h('time', { datetime: event.time, title: event.time }, instant(event.time))));
 }
 
+/** Puts new events, oldest first, on top of a list that shows `most`. */
+export function prependEvents(list, fresh, most) {
+  list.prepend(...fresh.slice(-most).reverse().map(eventItem));
+  while (list.children.length > most) list.lastChild.remove();
+}
+
 /** The dialog that says why an event came to be, and what is waited for now. */
 export function explain(event) {
   const device = event.subject ?? event.data.device?.id;

@@ -5,12 +5,12 @@ import { number, t, word } from '../i18n.js';
 import { choice } from '../forms.js';
 import { model, on } from '../model.js';
 import { empty } from '../notices.js';
-import { eventItem, kindOf } from './event_words.js';
+import { eventItem, kindOf, prependEvents } from './event_words.js';
 
 const SHOWN = 200;
 
 export function show({ signal }) {
-  const zone = choice(t('kind.zone'), [['', t('all')]], '');
+  const zone = choice(t('events.zone'), [['', t('all')]], '');
   const device = h('input', { type: 'search', 'aria-label': t('events.device'), placeholder: t('events.device'), autocomplete: 'off' });
   const kind = choice(t('events.kind'), [['', t('all')], ...['entered', 'dwelled', 'exited'].map(value => [value, word('events.kind.', value)])], '');
   const events = h('ol', { class: 'events card', 'aria-live': 'polite', 'aria-relevant': 'additions' });
@@ -44,19 +44,17 @@ export function show({ signal }) {
     zone.input.value = before;
   }
 
-  on('events', event => {
-    if (event && !wanted(event)) return;
+  on('events', fresh => {
+    const mine = fresh?.filter(wanted);
+    if (mine?.length === 0) return;
     if (held) {
-      missed += 1;
+      missed += mine?.length ?? 0;
       waiting.textContent = t('events.waiting', { n: number(missed) });
-      return;
-    }
-    if (!event || events.querySelector('.empty')) {
+    } else if (!mine || events.querySelector('.empty')) {
       draw();
-      return;
+    } else {
+      prependEvents(events, mine, SHOWN);
     }
-    events.prepend(eventItem(event));
-    while (events.children.length > SHOWN) events.lastChild.remove();
   }, signal);
   on('registry', drawZones, signal);
   for (const input of [zone.input, kind.input, device]) input.addEventListener('input', draw);

@@ -44,10 +44,10 @@ export function list({ collection, kind, columns, none, signal, caption, filter 
       draw();
     };
     put(place,
-      h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption }, h('table', null,
+      h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption }, h('table', { class: 'records' },
         h('caption', { class: 'sr' }, caption),
         h('thead', null, h('tr', null, columns.map(([heading, , kind]) => h('th', { scope: 'col', class: kind }, heading ? t(heading) : h('span', { class: 'sr' }, t('list.actions')))))),
-        h('tbody', null, records.map(record => h('tr', null, columns.map(([, cell, style], at) => h(at === 0 ? 'th' : 'td', { scope: at === 0 ? 'row' : null, class: style }, cell(record)))))))),
+        h('tbody', null, records.map(record => h('tr', null, columns.map(([, cell, style], at) => h(at === 0 ? 'th' : 'td', { scope: at === 0 ? 'row' : null, class: style, 'data-label': at > 0 && heading ? t(heading) : null }, cell(record)))))))),
       h('div', { class: 'pager' }, h('span', null, t('list.range', { from: number(from), to: number(from + records.length - 1), total: number(answer.total) })),
         h('div', { class: 'row' },
           h('button', { type: 'button', class: 'small', disabled: cursors.length === 1, onclick: () => step(() => cursors.pop()) }, t('list.previous')),

@@ -28,7 +28,8 @@ export function show({ signal, rest }) {
   const levels = h('div', { class: 'levels', role: 'group', 'aria-label': t('map.levels') });
   const drawLevels = () => put(levels,
     model.levels.map(level => h('button', { type: 'button', 'aria-pressed': String(level.ordinal === map.level), onclick: () => map.showLevel(level.ordinal) }, level.name)),
-    may('editor') && h('button', { type: 'button', class: 'plain', onclick: () => map.open(signals => levelForm(map, null, signals)) }, icon('plus'), t('map.add-level')));
+    may('editor') && h('button', { type: 'button', class: 'plain', title: t('tool.level.title'), 'aria-label': t('level.edit-this'), onclick: () => map.start('level') }, icon('outline'), h('span', null, t('level.edit-this'))),
+    may('editor') && h('button', { type: 'button', class: 'plain', title: t('map.add-level'), 'aria-label': t('map.add-level'), onclick: () => map.open(signals => levelForm(map, null, signals)) }, icon('plus'), h('span', null, t('map.add-level'))));
   map.onLevel = drawLevels;
   on('registry', () => {
     drawLevels();
@@ -54,7 +55,7 @@ export function show({ signal, rest }) {
   if (kind) map.start(kind, id);
   else map.overview();
   return [
-    h('div', { class: 'mapbar' }, h('h1', { class: 'sr' }, t('page.map')), levels, map.tools),
+    h('div', { class: 'mapbar' }, h('h1', { class: 'sr' }, t('page.map')), levels, map.toolbar.more, may('editor') && map.toolbar.element),
     h('div', { class: 'maprow' }, stage, map.panel),
   ];
 }
@@ -74,7 +75,6 @@ class MapPage {
     this.draft = null;
     this.inner = new AbortController();
     this.toolbar = toolbar(this, signal);
-    this.tools = this.toolbar.element;
     viewport.onSelect = key => this.choose(key);
     signal.addEventListener('abort', () => this.inner.abort());
   }

@@ -17,7 +17,7 @@ export function devicePanel(map, id, signal) {
 
   function drawPlace() {
     const device = model.devices.get(id);
-    say(where, device
+    say(where, device && device.x !== null
       ? t('device.where', { x: number(device.x, 1), y: number(device.y, 1), level: levelOf(device.level)?.name ?? device.level, accuracy: metres(device.accuracy) })
       : t('device.nowhere'));
     const names = device?.zones ?? [];
@@ -34,8 +34,8 @@ export function devicePanel(map, id, signal) {
   }
 
   on('positions', drawPlace, signal);
-  on('presence', device => device === id && drawPlace(), signal);
-  on('events', event => (!event || event.subject === id) && drawEvents(), signal);
+  on('presence', devices => (!devices || devices.includes(id)) && drawPlace(), signal);
+  on('events', fresh => (!fresh || fresh.some(event => event.subject === id)) && drawEvents(), signal);
   const timer = setInterval(() => ask(false), ASK_EVERY_MS);
   signal.addEventListener('abort', () => clearInterval(timer));
   drawPlace();

@@ -5,7 +5,7 @@ import { number, t, tn } from '../../i18n.js';
 import { may, model, on } from '../../model.js';
 import { hueOf } from '../../map/layers.js';
 import { empty } from '../../notices.js';
-import { eventItem } from '../event_words.js';
+import { eventItem, prependEvents } from '../event_words.js';
 
 const SHOWN_ZONES = 200;
 const SHOWN_EVENTS = 60;
@@ -53,21 +53,16 @@ export function overview(map, signal) {
     put(events, model.events.slice(0, SHOWN_EVENTS).map(eventItem));
   }
 
-  function addEvent(event) {
-    if (!event || events.querySelector('.empty')) {
-      drawEvents();
-      return;
-    }
-    // Nobody can read on while the list runs away under the pointer or the focus.
-    events.prepend(eventItem(event));
-    while (events.children.length > SHOWN_EVENTS) events.lastChild.remove();
+  function addEvents(fresh) {
+    if (!fresh || events.querySelector('.empty')) drawEvents();
+    else prependEvents(events, fresh, SHOWN_EVENTS);
   }
 
   search.addEventListener('input', drawZones);
   on('registry', drawZones, signal);
   on('occupancy', drawCounts, signal);
   on('positions', drawCounts, signal);
-  on('events', addEvent, signal);
+  on('events', addEvents, signal);
   drawZones();
   drawEvents();
   return [

@@ -7,7 +7,7 @@ import { may, model, on } from '../../model.js';
 import { bounds, shapeArea, shapePoints } from '../../map/geometry.js';
 import { empty, load } from '../../notices.js';
 import { removeRecord } from '../../removal.js';
-import { eventItem } from '../event_words.js';
+import { eventItem, prependEvents } from '../event_words.js';
 
 const SHOWN = 40;
 
@@ -43,13 +43,14 @@ export function zonePanel(map, id, signal) {
     }
   }
 
-  on('occupancy', zone => (!zone || zone === id) && drawInside(), signal);
+  on('occupancy', zones => (!zones || zones.includes(id)) && drawInside(), signal);
   on('presence', drawInside, signal);
-  on('events', event => {
-    if (!event) drawEvents();
-    else if (event.data?.zone?.id === id) {
+  on('events', fresh => {
+    const mine = fresh?.filter(event => event.data?.zone?.id === id);
+    if (!mine) drawEvents();
+    else if (mine.length) {
       events.querySelector('.quiet')?.remove();
-      events.prepend(eventItem(event));
+      prependEvents(events, mine, SHOWN);
     }
   }, signal);
   on('registry', () => {

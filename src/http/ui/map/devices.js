@@ -48,6 +48,7 @@ export class Devices {
       if (!device || device.level !== this.level) this.#drop(id);
       else this.#towards(id, device);
     }
+    this.group.classList.toggle('many', this.dots.size > MANY);
     this.#wake();
   }
 

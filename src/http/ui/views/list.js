@@ -28,7 +28,9 @@ export function list({ collection, kind, columns, none, signal, caption, filter 
       const answer = await api.get(`/${collection}${api.query({ q: search.value.trim(), limit: PAGE, cursor: cursors.at(-1), ...filter() })}`, { signal });
       if (mine === last && !signal.aborted) show(answer);
     } catch (problem) {
-      if (problem.name !== 'AbortError' && mine === last) put(place, problemBox(problem), h('p', null, h('button', { type: 'button', onclick: () => draw() }, t('try-again'))));
+      if (problem.name === 'AbortError' || mine !== last) return;
+      if (problem.status === undefined) throw problem;
+      put(place, problemBox(problem), h('p', null, h('button', { type: 'button', onclick: () => draw() }, t('try-again'))));
     }
   }
 
@@ -47,7 +49,7 @@ export function list({ collection, kind, columns, none, signal, caption, filter 
       h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption }, h('table', { class: 'records' },
         h('caption', { class: 'sr' }, caption),
         h('thead', null, h('tr', null, columns.map(([heading, , kind]) => h('th', { scope: 'col', class: kind }, heading ? t(heading) : h('span', { class: 'sr' }, t('list.actions')))))),
-        h('tbody', null, records.map(record => h('tr', null, columns.map(([, cell, style], at) => h(at === 0 ? 'th' : 'td', { scope: at === 0 ? 'row' : null, class: style, 'data-label': at > 0 && heading ? t(heading) : null }, cell(record)))))))),
+        h('tbody', null, records.map(record => h('tr', null, columns.map(([heading, cell, style], at) => h(at === 0 ? 'th' : 'td', { scope: at === 0 ? 'row' : null, class: style, 'data-label': at > 0 && heading ? t(heading) : null }, cell(record)))))))),
       h('div', { class: 'pager' }, h('span', null, t('list.range', { from: number(from), to: number(from + records.length - 1), total: number(answer.total) })),
         h('div', { class: 'row' },
           h('button', { type: 'button', class: 'small', disabled: cursors.length === 1, onclick: () => step(() => cursors.pop()) }, t('list.previous')),

@@ -37,10 +37,12 @@ pub mod clock;
 pub mod config;
 pub mod mqtt;
 pub mod record;
+pub mod registrar;
 pub mod source;
 pub mod store;
 mod throttle;
 
 pub mod gateway;
+pub mod http;
 
 pub mod cli;

@@ -12,6 +12,9 @@
 
 pub mod explain;
 pub mod history;
+mod reconfigure;
+
+pub use reconfigure::{Prepared, Tables};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -140,10 +143,10 @@ impl Counters {
 #[derive(Debug)]
 pub struct Engine {
     registry: Arc<Registry>,
-    tree: ZoneTree,
+    tree: Arc<ZoneTree>,
     model: Model,
     drifts: Drifts,
-    shares: CellShares,
+    shares: Arc<CellShares>,
     presence: Machine,
     health: Health,
     /// Receivers that are known to be down.
@@ -185,8 +188,8 @@ impl Engine {
         let shares = CellShares::new(&tree, model.grid(), &registry.site().margins, registry.zones().len());
         let presence = Machine::new(Arc::clone(&registry), epoch).with_overlaps(shares.overlaps().clone());
         Self {
-            tree,
-            shares,
+            tree: Arc::new(tree),
+            shares: Arc::new(shares),
             drifts: Drifts::new(&registry, &model),
             model,
             presence,

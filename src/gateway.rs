@@ -9,11 +9,13 @@
 
 pub mod control;
 mod keeper;
+pub mod live;
 mod outlet;
 pub mod report;
 mod states;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,18 +25,20 @@ use tracing::{info, warn};
 
 use crate::clock::{self, Clock};
 use crate::config::GatewayConfig;
-use crate::engine::{Engine, Input, ReceiverState};
-use crate::model::{GatewayId, ReceiverId, Timestamp};
+use crate::engine::{Engine, Input, Prepared, ReceiverState};
+use crate::model::{GatewayId, ReceiverId, SiteId, Timestamp};
 use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::presence::Memory;
 use crate::record::{RecordStatus, Recorder};
+use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load};
 use crate::registry::{ReceiverIndex, Registry};
-use crate::source::live::{self, Feed};
+use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
-use crate::store::{self, Opened, Store, StoreError};
+use crate::store::{self, Batch, Opened, Store, StoreError};
 use control::Control;
 use keeper::{Keeper, Then};
+use live::{Live, Question};
 pub use outlet::Outlet;
 use report::OutboxReport;
 
@@ -64,6 +68,15 @@ pub enum GatewayError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The registry cannot be read.
+    #[error(transparent)]
+    Registry(#[from] load::LoadError),
+    /// It cannot be changed.
+    #[error(transparent)]
+    Registrar(#[from] EditError),
+    /// There is no registry to begin with.
+    #[error("nothing is registered in {} yet, and the site directory cannot be used", .0.display())]
+    NoRegistry(PathBuf),
     /// The first status cannot be said.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -113,25 +126,43 @@ fn begin(engine: &mut Engine, earlier: Option<(Memory, usize)>, mine: &[Receiver
     }
 }
 
-/// Runs the gateway until `shutdown` says so. `feed` is where sightings come from beside its own radios.
+/// Changes of the registry that may wait for the loop: the registrar makes one at a time.
+const CHANGES: usize = 1;
+
+/// Runs the gateway until `shutdown` says so. `first` is the registry to begin with where the data directory has none yet, and
+/// `feed` is where sightings come from beside its own radios.
 ///
 /// # Errors
 /// [`GatewayError`] where it cannot begin; once it runs, whatever fails is retried.
 pub async fn run(
     config: GatewayConfig,
-    registry: Registry,
+    first: Option<Registry>,
     feed: Option<Feed>,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), GatewayError> {
-    let registry = Arc::new(registry);
     let clock = Clock::new();
-    let Kept { context, began, is_new, memory, waits, mut keeper, mut outlet, inbound, mut reports, recorder, control } =
-        open(&config, &registry, &clock)?;
+    let Kept {
+        mut context,
+        began,
+        is_new,
+        memory,
+        waits,
+        mut keeper,
+        mut outlet,
+        inbound,
+        mut reports,
+        mut recorder,
+        control,
+        live,
+        mut questions,
+        view,
+    } = open(&config, first, &clock)?;
+    let registry = Arc::clone(&view.registry);
     let mine: Vec<ReceiverId> = config.adapters.iter().map(|adapter| adapter.receiver.clone()).collect();
     let (sink, mut observations) = Sink::new(&mine, QUEUE, clock.clone());
     let radio = tokio::spawn(ble::run(config.adapters.clone(), sink.clone(), shutdown.clone()));
     if let Some(feed) = feed {
-        live::start(feed, sink.clone()).map_err(GatewayError::Feed)?;
+        feeds::start(feed, sink.clone()).map_err(GatewayError::Feed)?;
     }
     let asking = tokio::spawn(ask_about_the_clock(clock.clone()));
     let mut receivers: BTreeMap<ReceiverId, ReceiverNow> = mine
@@ -141,6 +172,8 @@ pub async fn run(
     let mut engine = Engine::new(Arc::clone(&registry), &context.epoch);
     engine.set_wall_offset(clock.offset_ms());
     begin(&mut engine, (!is_new).then_some((memory, waits)), &mine, &clock);
+    let (changes, mut changed_registries) = mpsc::channel(CHANGES);
+    let registrar = registrar(view, &engine, changes, keeper.store(), &live, &clock)?;
     put_all(&mut engine, &mut outlet);
     outlet.nobody_else(&registry, clock.now());
     keeper.keep(&mut engine, &mut outlet, Vec::new());
@@ -162,18 +195,28 @@ pub async fn run(
             observation = observations.recv() => {
                 // The sink that this function holds keeps the channel open.
                 let Some(observation) = observation else { break };
-                changed |= take(&mut engine, &recorder, &mut receivers, observation);
+                changed |= take(&mut engine, &recorder, &live, &mut receivers, observation);
                 put_all(&mut engine, &mut outlet);
-                changed |= catch_up(&mut engine, &recorder, &mut receivers, &mut outlet, &mut observations);
+                changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
             }
+            Some(change) = changed_registries.recv() => {
+                changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
+                put_all(&mut engine, &mut outlet);
+                let Reconfigure { prepared, rows, done } = change;
+                reconfigure(&mut engine, &mut outlet, prepared, &receivers, clock.now());
+                context.frame = *engine.registry().frame();
+                recorder.reconfigure(engine.registry());
+                keeper.keep_with(&mut engine, &mut outlet, rows, vec![done]);
+            }
+            Some(question) = questions.recv() => live::answer(&engine, question, |at| clock.wall(at)),
             Some(received) = reports.recv() => {
-                changed |= catch_up(&mut engine, &recorder, &mut receivers, &mut outlet, &mut observations);
+                changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
                 recorder.handle(&mut engine, Input::PositionReport(received.report), clock.now());
                 put_all(&mut engine, &mut outlet);
                 then.push(Box::new(move || received.token.acknowledge()));
             }
             () = until(&clock, deadline) => {
-                changed |= catch_up(&mut engine, &recorder, &mut receivers, &mut outlet, &mut observations);
+                changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
                 engine.advance(clock.now());
                 put_all(&mut engine, &mut outlet);
             }
@@ -185,6 +228,7 @@ pub async fn run(
                 }
                 engine.set_wall_offset(clock.offset_ms());
                 keeper.tick(&engine);
+                live.tick(clock.wall(clock.now()), engine.registry());
                 let fails = keeper.store().status().failing.is_some();
                 changed |= std::mem::replace(&mut failing, fails) != fails;
             }
@@ -198,11 +242,13 @@ pub async fn run(
         if changed {
             let mut status = status(began, &clock, &engine, &sink, &receivers, &outlet, &inbound, keeper.store());
             status.counters.extend(recorded().iter().flat_map(record_counters));
-            outlet.state(status.message(&context));
+            let message = status.message(&context);
+            message.iter().for_each(|message| live.status(&message.payload));
+            outlet.state(message);
         }
     }
     info!("stopping");
-    drop(control);
+    drop((control, registrar));
     asking.abort();
     drop(inbound);
     keeper.finish(&mut engine, &mut outlet, LAST_COMMIT).await;
@@ -231,13 +277,36 @@ struct Kept {
     reports: mpsc::Receiver<mqtt::Report>,
     recorder: Recorder,
     control: Option<Control>,
+    live: Live,
+    questions: mpsc::Receiver<Question>,
+    view: View,
 }
 
 /// Opens the database and goes on from it: the clock, what waits for the broker, and what the engine must know.
-fn open(config: &GatewayConfig, registry: &Arc<Registry>, clock: &Clock) -> Result<Kept, GatewayError> {
-    let site = registry.site().id.clone();
+fn open(config: &GatewayConfig, first: Option<Registry>, clock: &Clock) -> Result<Kept, GatewayError> {
+    let first = match first {
+        Some(first) => first,
+        // Whose the database is says the database.
+        None => match store::peek(&config.data_dir) {
+            Ok(peek) => Registry::empty(SiteId::new(&peek.site).map_err(|_| no_registry(config))?, "UTC"),
+            Err(StoreError::Missing { .. }) => return Err(no_registry(config)),
+            Err(error) => return Err(error.into()),
+        },
+    };
     let Opened { store, head, devices, waiting, is_new, set_aside } =
-        Store::open(store_options(config, registry, clock.now()))?;
+        Store::open(store_options(config, &first, clock.now()))?;
+    let (view, rows) = match load::load(&store)? {
+        Some(view) => (view, Vec::new()),
+        None => load::first(&first, "gateway.toml", clock.wall(clock.now()))?,
+    };
+    let is_first = !rows.is_empty();
+    if is_first {
+        store.write(Batch { rows, ..Batch::default() });
+    } else {
+        tell_of_differences(&view.registry, &first);
+    }
+    let registry = &view.registry;
+    let site = registry.site().id.clone();
     if let Some((path, why)) = &set_aside {
         warn!("the database was damaged ({why}): it is set aside as {}, and a new epoch begins", path.display());
     }
@@ -259,18 +328,102 @@ fn open(config: &GatewayConfig, registry: &Arc<Registry>, clock: &Clock) -> Resu
     let waits = waiting.len();
     publisher.restore(waiting);
     let intake = publisher.intake();
-    store.start(move |entries| intake.queue(entries));
+    let (live, questions) = Live::new(&context.epoch);
+    let wall = clock.clone();
+    live.set_wall(move |at| wall.wall(at));
+    let told = live.clone();
+    store.start(move |entries| {
+        told.events(&entries);
+        intake.queue(entries);
+    });
     let replays = Some(publisher.replays());
     let (inbound, reports) = Inbound::start(settings, &context.site, &context.gateway, replays);
     let recorder = Recorder::start(&config.data_dir, config.record, registry, clock).map_err(GatewayError::Record)?;
     let control = control(config, &context, &store, publisher.intake(), recorder.watch());
 
     let (keeper, memory) = Keeper::new(store, clock.clone(), head, devices);
-    let outlet = Outlet::new(context.clone(), publisher, config.mqtt.publish_positions).durable(clock.clone());
-    Ok(Kept { context, began, is_new, memory, waits, keeper, outlet, inbound, reports, recorder, control })
+    let outlet = Outlet::new(context.clone(), publisher, config.mqtt.publish_positions);
+    let outlet = outlet.durable(clock.clone()).watched(live.clone());
+    Ok(Kept {
+        context,
+        began,
+        is_new,
+        memory,
+        waits,
+        keeper,
+        outlet,
+        inbound,
+        reports,
+        recorder,
+        control,
+        live,
+        questions,
+        view,
+    })
 }
 
-fn store_options(config: &GatewayConfig, registry: &Registry, now: Timestamp) -> store::Options {
+fn no_registry(config: &GatewayConfig) -> GatewayError {
+    GatewayError::NoRegistry(config.data_dir.clone())
+}
+
+/// The site directory is read once; who edits it afterwards is told what is missing.
+fn tell_of_differences(registry: &Registry, directory: &Registry) {
+    let edit = registry.difference(directory);
+    if !edit.is_empty() && directory.receivers().len() + directory.zones().len() > 1 {
+        let (put, remove) = (edit.put.len(), edit.remove.len());
+        info!(
+            "the registry is the database's; the site directory differs in {} records: `beaconfence apply` takes it in",
+            put + remove
+        );
+    }
+}
+
+/// Who changes the registry.
+fn registrar(
+    view: View,
+    engine: &Engine,
+    changes: mpsc::Sender<Reconfigure>,
+    store: &Store,
+    live: &Live,
+    clock: &Clock,
+) -> Result<Registrar, GatewayError> {
+    let (live, clock) = (live.clone(), clock.clone());
+    Ok(Registrar::new(registrar::Parts {
+        view,
+        keep: Arc::new(store.clone()),
+        engine: Some((engine.tables(), changes)),
+        now: Box::new(move || clock.wall(clock.now())),
+        told: Box::new(move |change| live.changed(change)),
+    })?)
+}
+
+/// Goes on with another registry.
+fn reconfigure(
+    engine: &mut Engine,
+    outlet: &mut Outlet,
+    prepared: Prepared,
+    receivers: &BTreeMap<ReceiverId, ReceiverNow>,
+    now: Timestamp,
+) {
+    let before = Arc::clone(engine.registry());
+    if !engine.reconfigure(prepared, now) {
+        // The registrar prepares each from the one before: this cannot be, and must not end anything.
+        warn!("a change of the registry came out of order; restart the gateway to take it in");
+        return;
+    }
+    let registry = Arc::clone(engine.registry());
+    outlet.set_frame(*registry.frame());
+    put_all(engine, outlet);
+    Engine::zones_gone(&before, &registry).iter().for_each(|zone| outlet.forget_zone(zone));
+    // A receiver may be registered after its radio was found to be down.
+    for (receiver, now_known) in receivers.iter().filter(|(id, _)| before.receiver(id).is_none()) {
+        engine.handle(Input::Receiver(receiver.clone(), now_known.state), now);
+        put_all(engine, outlet);
+    }
+}
+
+/// How the store of a gateway is opened.
+pub(crate) fn store_options(config: &GatewayConfig, registry: &Registry, now: Timestamp) -> store::Options {
     store::Options {
         dir: config.data_dir.clone(),
         site: registry.site().id.clone(),
@@ -361,6 +514,7 @@ fn jump_in_words(by_ms: i64) -> String {
 fn catch_up(
     engine: &mut Engine,
     recorder: &Recorder,
+    live: &Live,
     receivers: &mut BTreeMap<ReceiverId, ReceiverNow>,
     outlet: &mut Outlet,
     observations: &mut mpsc::Receiver<Observation>,
@@ -368,7 +522,7 @@ fn catch_up(
     let mut changed = false;
     for _ in 0..QUEUE {
         let Ok(observation) = observations.try_recv() else { break };
-        changed |= take(engine, recorder, receivers, observation);
+        changed |= take(engine, recorder, live, receivers, observation);
         put_all(engine, outlet);
     }
     changed
@@ -378,11 +532,15 @@ fn catch_up(
 fn take(
     engine: &mut Engine,
     recorder: &Recorder,
+    live: &Live,
     receivers: &mut BTreeMap<ReceiverId, ReceiverNow>,
     observation: Observation,
 ) -> bool {
     match observation {
         Observation::Input(at, input) => {
+            if let Input::Advertisement(heard) = &input {
+                live.heard(heard, || live.wall(at));
+            }
             recorder.handle(engine, input, at);
             false
         }

@@ -37,6 +37,7 @@ pub mod clock;
 pub mod config;
 pub mod mqtt;
 pub mod record;
+pub mod registrar;
 pub mod source;
 pub mod store;
 mod throttle;

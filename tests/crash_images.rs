@@ -217,6 +217,7 @@ impl Workload {
             entries: entries.clone(),
             devices: devices.clone(),
             head: Some(head.clone()),
+            rows: Vec::new(),
             then: Vec::new(),
         });
         settled.iter().for_each(|(sequence, settled)| work.settle(*sequence, settled.clone()));

@@ -41,7 +41,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             stop.await;
             let _ = shutdown.send(true);
         });
-        gateway::run(config, registry, feed, stopped).await?;
+        gateway::run(config, Some(registry), feed, stopped).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -1,5 +1,6 @@
 //! What is wrong with a file, said in one line: where, what, and what to do.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,12 +24,13 @@ impl Severity {
     }
 }
 
-/// One fault or warning. Printed as `FILE:LINE: error: RECORD: MESSAGE; HELP`, always on one line.
+/// One fault or warning. Printed as `FILE:LINE: error: RECORD: MESSAGE; HELP`, always on one line; as `line LINE: error: …`
+/// where there is no file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How grave it is.
     pub severity: Severity,
-    /// The file, as a path that opens it.
+    /// The file, as a path that opens it; empty for what came in no file, such as the body of a request.
     pub file: PathBuf,
     /// The line, counted from 1; none where the whole file is meant.
     pub line: Option<usize>,
@@ -83,10 +85,14 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         one_line(f, &self.file.to_string_lossy())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
+        let is_file = !self.file.as_os_str().is_empty();
+        match self.line {
+            Some(line) if is_file => write!(f, ":{line}: ")?,
+            Some(line) => write!(f, "line {line}: ")?,
+            None if is_file => f.write_str(": ")?,
+            None => {}
         }
-        write!(f, ": {}: ", self.severity.as_str())?;
+        write!(f, "{}: ", self.severity.as_str())?;
         if let Some(record) = &self.record {
             one_line(f, record)?;
             f.write_str(": ")?;
@@ -165,8 +171,8 @@ const MAX_LISTED: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct FileReport {
     file: PathBuf,
-    /// What the file holds, where it is not on disk but within the program.
-    bundled: Option<&'static str>,
+    /// What the file holds, where it is not on disk but in memory.
+    text: Option<Cow<'static, str>>,
     list: RefCell<Vec<Diagnostic>>,
     unlisted: Cell<[usize; 2]>,
     listed: Cell<[usize; 2]>,
@@ -174,21 +180,21 @@ pub(super) struct FileReport {
 
 impl FileReport {
     pub(super) fn new(file: PathBuf) -> Self {
-        Self { file, bundled: None, list: RefCell::default(), unlisted: Cell::default(), listed: Cell::default() }
+        Self { file, text: None, list: RefCell::default(), unlisted: Cell::default(), listed: Cell::default() }
     }
 
-    /// The report of a file within the program.
-    pub(super) fn bundled(name: &str, text: &'static str) -> Self {
-        Self { bundled: Some(text), ..Self::new(name.into()) }
+    /// The report of a file in memory.
+    pub(super) fn of_text(name: &str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: Some(text.into()), ..Self::new(name.into()) }
     }
 
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// What the file holds, where it is within the program.
-    pub(super) fn text(&self) -> Option<&'static str> {
-        self.bundled
+    /// What the file holds, where it is in memory.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -290,6 +296,13 @@ mod tests {
             fault.to_string(),
             "a\\u{a}b.csv:7: error: beacon \"x\\u{d}\": \"\\u{1b}[31m\\u{202e}\" is no id; write one"
         );
+    }
+
+    #[test]
+    fn what_came_in_no_file_is_named_by_its_line() {
+        let fault = Diagnostic::error(Path::new(""), "wrong");
+        assert_eq!(fault.to_string(), "error: wrong");
+        assert_eq!(fault.at(3).to_string(), "line 3: error: wrong");
     }
 
     #[test]

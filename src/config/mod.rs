@@ -19,7 +19,7 @@ pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
 pub use gateway_file::load_gateway;
 pub use site::{
-    BundledSite, CALIBRATION, WalkPoint, calibration_text, load_bundled_site, load_points, load_site,
-    load_site_uncalibrated,
+    BundledSite, CALIBRATION, WalkPoint, calibration_text, etag, from_json, from_stored, load_bundled_site,
+    load_points, load_site, load_site_uncalibrated, record_from_stored, to_json, zone_json_with_shape,
 };
 pub(crate) use text::nearest;

@@ -8,7 +8,7 @@ use super::diagnostic::FileReport;
 
 /// Reads a text file of at most `limit` bytes, without its byte order mark. Reports the one fault that stands in the way.
 pub(super) fn read(report: &FileReport, limit: u64, when_missing: &str) -> Option<String> {
-    let bytes = match report.text().map_or_else(|| read_bytes(report.file(), limit), |text| Ok(text.into())) {
+    let bytes = match report.text().map_or_else(|| read_bytes(report.file(), limit), |text| bounded(text, limit)) {
         Ok(bytes) => bytes,
         Err(ReadError::Missing) => {
             report.error("the file is missing").help(when_missing);
@@ -45,6 +45,10 @@ pub(super) fn read(report: &FileReport, limit: u64, when_missing: &str) -> Optio
         return None;
     }
     Some(text)
+}
+
+fn bounded(text: &str, limit: u64) -> Result<Vec<u8>, ReadError> {
+    if text.len() as u64 > limit { Err(ReadError::TooLarge(limit)) } else { Ok(text.into()) }
 }
 
 /// Why a file cannot be read.

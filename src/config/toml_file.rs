@@ -110,6 +110,11 @@ impl<'d, 't> Keys<'d, 't> {
         self.record = Some(record);
     }
 
+    /// The record that messages name.
+    pub(super) fn record(&self) -> Option<&str> {
+        self.record.as_deref()
+    }
+
     /// The line of that key, or of the table.
     pub(super) fn line_of(&self, key: &str) -> usize {
         self.entry(key).map_or(self.line, |(_, line)| line)

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::model::{DeviceId, Timestamp};
 use crate::presence::{DeviceMemory, Memory};
-use crate::store::{Batch, Head, Store};
+use crate::store::{Batch, Head, Row, Store};
 
 /// While somebody is inside, it is written down this often that the gateway runs: after a power cut it is known so well
 /// when visits were last seen to go on.
@@ -61,19 +61,24 @@ impl Keeper {
 
     /// Hands over what has changed since the last call. `then` is called when that is committed, and everything before it.
     pub fn keep(&mut self, engine: &mut Engine, outlet: &mut Outlet, then: Vec<Then>) {
+        self.keep_with(engine, outlet, Vec::new(), then);
+    }
+
+    /// As [`Keeper::keep`], with rows that change in the same transaction.
+    pub fn keep_with(&mut self, engine: &mut Engine, outlet: &mut Outlet, rows: Vec<Row>, then: Vec<Then>) {
         let mut then = then;
         let entries = outlet.take_entries();
         then.extend(outlet.take_states());
         let changed = engine.take_changed();
         let gone = engine.take_gone();
-        if entries.is_empty() && changed.is_empty() && gone.is_empty() && then.is_empty() {
+        if entries.is_empty() && changed.is_empty() && gone.is_empty() && rows.is_empty() && then.is_empty() {
             return;
         }
         gone.iter().for_each(|device| outlet.forget(device));
         let mut devices: Vec<_> = changed.into_iter().map(|memory| self.record(memory)).collect();
         devices.extend(gone.into_iter().map(|device| (device, None)));
         let head = (!entries.is_empty() || !devices.is_empty()).then(|| self.head(engine));
-        self.store.write(Batch { entries, devices, head, then });
+        self.store.write(Batch { entries, devices, head, rows, then });
     }
 
     /// To be called about once a second: says what time it is, that the gateway lives, and forgets who is long gone.

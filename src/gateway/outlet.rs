@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::keeper::Then;
+use super::live::Live;
 use super::states::UnpublishedStates;
 use crate::clock::Clock;
 use crate::engine::{DevicePresence, Output};
-use crate::model::{DeviceId, Position, ReceiverId, Timestamp, ZoneId};
+use crate::model::{DeviceId, Frame, Position, ReceiverId, Timestamp, ZoneId};
 use crate::mqtt::Publisher;
 use crate::mqtt::wire::{self, Context, Message, Status, WireError};
 use crate::presence::{Event, ReceiverHealth};
@@ -29,6 +30,8 @@ pub struct Outlet {
     publisher: Publisher,
     publish_positions: bool,
     presence: BTreeMap<DeviceId, Known>,
+    /// Who is told beside the broker.
+    live: Option<Live>,
     /// Puts what is said on the wall clock.
     clock: Option<Clock>,
     /// Events for the store; none where there is no store, and they go to the publisher at once.
@@ -59,6 +62,7 @@ impl Outlet {
             publisher,
             publish_positions,
             presence: BTreeMap::new(),
+            live: None,
             clock: None,
             entries: None,
             states: UnpublishedStates::default(),
@@ -76,6 +80,17 @@ impl Outlet {
         Self { clock: Some(clock), entries: Some(Vec::new()), ..self }
     }
 
+    /// The same, telling what it says to those who look, too.
+    #[must_use]
+    pub fn watched(self, live: Live) -> Self {
+        Self { live: Some(live), ..self }
+    }
+
+    /// The site frame is another.
+    pub fn set_frame(&mut self, frame: Frame) {
+        self.context.frame = frame;
+    }
+
     /// Says that nobody is anywhere, but for those of whom something was put already: the state before the first event.
     /// What brokers still hold of an earlier life is cleared, so that nobody is said to be where they were when the
     /// gateway stopped.
@@ -88,6 +103,13 @@ impl Outlet {
         let zones = self.presence.values().flat_map(|known| &known.presence.zones);
         let occupied: BTreeSet<ZoneId> = zones.map(|zone| zone.zone.clone()).collect();
         let at = self.wall(at);
+        if let Some(live) = &self.live {
+            registry
+                .zones()
+                .iter()
+                .filter(|zone| !occupied.contains(&zone.id))
+                .for_each(|zone| live.occupancy(&zone.id, 0));
+        }
         for zone in registry.zones().iter().filter(|zone| !occupied.contains(&zone.id)) {
             self.state(wire::occupancy(&self.context, &zone.id, 0, at));
         }
@@ -100,9 +122,16 @@ impl Outlet {
             Output::Receiver(receiver, health) => self.health(&receiver, health),
             Output::Occupancy(zone, inside) => {
                 let since = self.wall(at);
+                self.live.iter().for_each(|live| live.occupancy(&zone, inside));
                 self.follow(wire::occupancy(&self.context, &zone, inside, since));
             }
             Output::Presence(presence) => {
+                if let Some(live) = &self.live {
+                    let mut told = presence.clone();
+                    told.since = self.wall(told.since);
+                    told.zones.iter_mut().for_each(|zone| zone.since = self.wall(zone.since));
+                    live.presence(&told);
+                }
                 let known = self.presence.remove(&presence.device.id);
                 let position = known.as_ref().and_then(|known| known.position);
                 let position_said = known.and_then(|known| known.position_said);
@@ -110,6 +139,9 @@ impl Outlet {
                 self.follow(message);
             }
             Output::Position(device, position) => {
+                if let Some(live) = &self.live {
+                    live.position(&device, Position { time: self.wall(position.time), ..position });
+                }
                 if self.publish_positions
                     && let Some(mut known) = self.presence.remove(&device.id)
                 {
@@ -161,7 +193,10 @@ impl Outlet {
                 topic,
                 payload,
             }),
-            (Ok(message), None) => self.publisher.event(&event.device.id, message),
+            (Ok(message), None) => {
+                self.live.iter().for_each(|live| live.event(event.sequence, &message.payload));
+                self.publisher.event(&event.device.id, message);
+            }
             (Err(error), _) => self.cannot_say(&error),
         }
     }
@@ -169,7 +204,16 @@ impl Outlet {
     /// Clears what brokers hold of a device that is no longer tracked.
     pub fn forget(&mut self, device: &DeviceId) {
         self.presence.remove(device);
+        self.live.iter().for_each(|live| live.forget_device(device));
         let topic = wire::presence_topic(&self.context.site, device);
+        self.states.forget(&topic);
+        self.publisher.clear_state(&topic);
+    }
+
+    /// Clears what brokers hold of a zone that is no longer there.
+    pub fn forget_zone(&mut self, zone: &ZoneId) {
+        self.live.iter().for_each(|live| live.forget_zone(zone));
+        let topic = wire::occupancy_topic(&self.context.site, zone);
         self.states.forget(&topic);
         self.publisher.clear_state(&topic);
     }

@@ -72,6 +72,13 @@ pub struct Frame {
     ecef: [f64; 3],
 }
 
+/// On the equator at Greenwich: the frame of a site of which it is not known where it is.
+impl Default for Frame {
+    fn default() -> Self {
+        Self::at(LatLon { latitude: 0.0, longitude: 0.0 }, 0.0)
+    }
+}
+
 impl Frame {
     /// A frame at `origin`, its y axis turned clockwise from north by `bearing` degrees.
     ///
@@ -87,10 +94,15 @@ impl Frame {
         if !(-360.0..=360.0).contains(&bearing) {
             return Err(OriginError::Bearing(bearing));
         }
+        Ok(Self::at(origin, bearing))
+    }
+
+    /// See [`Frame::new`]; everything is in range.
+    fn at(origin: LatLon, bearing: f64) -> Self {
         let (sin_lat, cos_lat) = origin.latitude.to_radians().sin_cos();
         let (sin_bearing, cos_bearing) = bearing.to_radians().sin_cos();
         let ecef = ecef(origin.latitude.to_radians(), 0.0);
-        Ok(Self { origin, bearing, sin_lat, cos_lat, sin_bearing, cos_bearing, ecef })
+        Self { origin, bearing, sin_lat, cos_lat, sin_bearing, cos_bearing, ecef }
     }
 
     /// The origin.

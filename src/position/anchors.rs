@@ -107,6 +107,15 @@ impl Anchors {
         }
     }
 
+    /// Beacons are at other places of the registry's list, in the same order; `to` says where. The fixed ones are all there.
+    pub(super) fn reindex(&mut self, to: &[Option<BeaconIndex>]) {
+        for fixed in &mut self.fixed {
+            if let Some(to) = to.get(fixed.beacon.get()).copied().flatten() {
+                fixed.beacon = to;
+            }
+        }
+    }
+
     /// The anchor that a fixed beacon is; none where it has no place.
     pub(super) fn of_beacon(&self, beacon: BeaconIndex) -> Option<AnchorIndex> {
         let at = self.fixed.binary_search_by_key(&beacon, |fixed| fixed.beacon).ok()?;

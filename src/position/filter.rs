@@ -13,10 +13,11 @@
 //! The constants were settled on recordings of surveys and on simulations; see `docs/accuracy.md`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{LevelOrdinal, Point, Position, Timestamp};
-use crate::registry::{BeaconIndex, Calibration, ReceiverIndex, Registry, Ring, nearest_on_ring, ring_holds};
+use crate::registry::{Beacon, BeaconIndex, Calibration, ReceiverIndex, Registry, Ring, nearest_on_ring, ring_holds};
 
 use super::anchors::{AnchorIndex, Anchors, Direction};
 use super::grid::Grid;
@@ -111,6 +112,36 @@ impl Model {
             accuracy_scale: if is_surveyed { SURVEYED_ACCURACY_SCALE } else { ACCURACY_SCALE },
             grid,
         }
+    }
+
+    /// Whether the model of one registry is that of another, but for the places of beacons in its list.
+    pub fn is_shared(one: &Registry, other: &Registry) -> bool {
+        let levels = |registry: &Registry| -> Vec<_> {
+            let levels = registry.site().levels.iter();
+            levels.map(|level| (level.ordinal, level.elevation, level.outline.clone())).collect()
+        };
+        let anchors = |registry: &Registry| -> Vec<Arc<Beacon>> {
+            let fixed = registry.beacons().iter().filter(|beacon| beacon.device.is_none() && beacon.fixed.is_some());
+            fixed.cloned().collect()
+        };
+        let is_same = |one: &Beacon, other: &Beacon| {
+            one.id == other.id && one.fixed == other.fixed && one.measured_power == other.measured_power
+        };
+        let (ours, theirs) = (anchors(one), anchors(other));
+        one.site().radio == other.site().radio
+            && one.receivers() == other.receivers()
+            && levels(one) == levels(other)
+            && ours.len() == theirs.len()
+            && ours.iter().zip(&theirs).all(|(one, other)| Arc::ptr_eq(one, other) || is_same(one, other))
+            && one.calibration() == other.calibration()
+            && Grid::new(one) == Grid::new(other)
+    }
+
+    /// Beacons are at other places of the registry's list, in the same order; `to` says where, of each.
+    pub fn reindex(&mut self, to: &[Option<BeaconIndex>]) {
+        self.anchors.reindex(to);
+        let moved = |(beacon, power): (BeaconIndex, f64)| Some((to.get(beacon.get()).copied().flatten()?, power));
+        self.surveyed = std::mem::take(&mut self.surveyed).into_iter().filter_map(moved).collect();
     }
 
     /// What is believed of the power of a device's beacon before it is heard; of what carries none, as far as is known,

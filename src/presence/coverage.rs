@@ -30,6 +30,17 @@ impl Coverage {
         Self { covering, receivers: vec![State::default(); registry.receivers().len()] }
     }
 
+    /// The same for an edited registry. `receivers` says where each receiver of this one is there.
+    pub(super) fn reconfigured(&self, registry: &Registry, receivers: &[Option<ReceiverIndex>]) -> Self {
+        let mut next = Self::new(registry);
+        for (state, to) in self.receivers.iter().zip(receivers) {
+            if let Some(to) = to {
+                next.receivers[to.get()] = *state;
+            }
+        }
+        next
+    }
+
     /// Notes that a receiver went up or down; whether that is news.
     pub(super) fn set(&mut self, receiver: ReceiverIndex, up: bool, now: Timestamp) -> bool {
         let state = &mut self.receivers[receiver.get()];

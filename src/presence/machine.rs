@@ -1,9 +1,10 @@
 //! The state machine.
 
+mod reconfigure;
 mod state;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::event::{Event, EventKind, Reason};
 use super::memory::{DeviceMemory, Memory, VisitMemory, ZoneMemory};
 use super::visit::{Namer, Visit};
 
+pub use reconfigure::Moves;
 pub use state::{DeviceState, Held, ZonePhase, ZoneState};
 
 /// Who is first seen within this time of the beginning, or of the return of the receiver that heard it, was there already.
@@ -48,6 +50,8 @@ pub struct Machine {
     coverage: Coverage,
     /// Which zones overlap, where that is known.
     overlaps: Option<Overlaps>,
+    /// Zones that were added or reshaped while it ran, and when: who enters at once was there already.
+    fresh: BTreeMap<ZoneIndex, Timestamp>,
     occupancy: Vec<u32>,
     sequence: u64,
     events: Vec<Event>,
@@ -119,6 +123,7 @@ impl Machine {
             deadlines: BTreeSet::new(),
             coverage,
             overlaps: None,
+            fresh: BTreeMap::new(),
             occupancy: vec![0; registry.zones().len()],
             sequence: 0,
             events: Vec::new(),
@@ -377,6 +382,7 @@ impl Machine {
         for (zone, probability) in membership {
             let slot = state.zones.binary_search_by_key(zone, |presence| presence.zone);
             if let (Err(slot), true) = (slot, *probability >= threshold(*zone) && *zone != SITE) {
+                let initial = initial || self.fresh.get(zone).is_some_and(|since| at.since(*since) < INITIAL);
                 let phase = Phase::Entering { since: at.max(state.not_before), initial };
                 state.zones.insert(slot, Presence { zone: *zone, phase, confidence: Some(*probability) });
             }

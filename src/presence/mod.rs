@@ -17,7 +17,7 @@ mod visit;
 
 pub use event::{Event, EventKind, Reason};
 pub use health::{Health, ReceiverHealth, Witness};
-pub use machine::{DeviceState, Held, Machine, ZonePhase, ZoneState, Zones};
+pub use machine::{DeviceState, Held, Machine, Moves, ZonePhase, ZoneState, Zones};
 pub use memory::{DeviceMemory, Memory, VisitMemory, ZoneMemory};
 
 #[cfg(test)]

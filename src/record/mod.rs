@@ -72,9 +72,15 @@ struct Shared {
     erased: AtomicU64,
     bytes: AtomicU64,
     failing: Mutex<Option<String>>,
+    /// Another registry, until the thread has taken note of it.
+    registry: Mutex<Option<Arc<Registry>>>,
 }
 
 impl Shared {
+    fn take_registry(&self) -> Option<Arc<Registry>> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn fail(&self, why: Option<String>) {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
@@ -138,6 +144,15 @@ impl Recorder {
                     thread.shared.dropped.fetch_add(1, Ordering::Relaxed);
                 }
             }
+        }
+    }
+
+    /// The registry is another. Who may not be recorded any more is erased within seconds.
+    pub fn reconfigure(&mut self, registry: &Arc<Registry>) {
+        self.registry = Arc::clone(registry);
+        if let Some(thread) = &self.on {
+            let next = Some(Arc::clone(registry));
+            *thread.shared.registry.lock().unwrap_or_else(PoisonError::into_inner) = next;
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Worker {
     waiting: BTreeMap<Hour, Lines>,
     /// The shelf is open, and holds nothing that it must not.
     ready: bool,
+    /// The registry is another than what is on the shelf was looked through for.
+    unsettled: bool,
     failing: bool,
     tidied: Option<Instant>,
 }
@@ -48,7 +50,7 @@ struct Lines {
 impl Worker {
     pub(super) fn new(shelf: Shelf, registry: Arc<Registry>, clock: Clock, shared: Arc<Shared>) -> Self {
         let waiting = BTreeMap::new();
-        Self { shelf, registry, clock, shared, waiting, ready: false, failing: false, tidied: None }
+        Self { shelf, registry, clock, shared, waiting, ready: false, unsettled: false, failing: false, tidied: None }
     }
 
     /// Until nobody gives it any more.
@@ -121,10 +123,20 @@ impl Worker {
     }
 
     fn write(&mut self) -> std::io::Result<()> {
+        if let Some(registry) = self.shared.take_registry() {
+            self.registry = registry;
+            self.unsettled = true;
+        }
+        if self.ready && self.unsettled {
+            // What waits is written first: it is looked through with the rest.
+            self.append()?;
+            carriers::settle(&mut self.shelf, &self.registry, &self.shared)?;
+            self.unsettled = false;
+        }
         if !self.ready {
             self.shelf.open()?;
             carriers::settle(&mut self.shelf, &self.registry, &self.shared)?;
-            self.ready = true;
+            (self.ready, self.unsettled) = (true, false);
         }
         // While the wall clock may be wrong, nothing is too old.
         let is_due = self.tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY);
@@ -132,11 +144,16 @@ impl Worker {
             self.shelf.delete_old(self.clock.wall(self.clock.now()))?;
             self.tidied = Some(Instant::now());
         }
+        self.append()?;
+        self.shelf.delete_surplus()
+    }
+
+    fn append(&mut self) -> std::io::Result<()> {
         while let Some((hour, lines)) = self.waiting.first_key_value() {
             self.shelf.append(hour, &lines.text)?;
             self.shared.kept.fetch_add(lines.count, Ordering::Relaxed);
             self.waiting.pop_first();
         }
-        self.shelf.delete_surplus()
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What a survey of the site has taught of its radio: how strong each receiver hears a beacon from where.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{BeaconId, LevelOrdinal, MeasuredPower, Metres, Point, ReceiverId, Timestamp};
 
 use super::Receiver;
@@ -8,7 +10,7 @@ use super::Receiver;
 pub const MOST_MOVED: Metres = 0.5;
 
 /// What a survey has taught.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// What it was learned from.
     pub recording: Recording,
@@ -24,7 +26,7 @@ pub struct Calibration {
 }
 
 /// What a calibration was learned from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// The first sighting.
     pub from: Timestamp,
@@ -37,7 +39,7 @@ pub struct Recording {
 }
 
 /// A beacon that was surveyed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BeaconCalibration {
     /// Which.
     pub id: BeaconId,
@@ -48,7 +50,7 @@ pub struct BeaconCalibration {
 }
 
 /// What a receiver heard in the survey.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReceiverCalibration {
     /// Which.
     pub id: ReceiverId,
@@ -71,7 +73,7 @@ pub struct ReceiverCalibration {
 }
 
 /// What a receiver heard from one place.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SurveyPoint {
     /// The place.
     pub point: Point,

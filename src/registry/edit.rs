@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use crate::model::{BeaconId, DeviceId, LevelOrdinal, ReceiverId, ZoneId};
 
-use super::{Beacon, BeaconIndex, Device, DeviceIndex, Level, Receiver, Registry, RegistryError, Site, Zone};
+use super::{
+    Beacon, BeaconIndex, Calibration, Device, DeviceIndex, Level, Receiver, Registry, RegistryError, Site, Zone,
+};
 
 /// The kinds of things that a registry holds, in the order in which one may refer to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,12 +157,14 @@ pub struct Edit {
     pub put: Vec<Record>,
     /// What is to go. What is not there is ignored.
     pub remove: Vec<Key>,
+    /// What a survey has taught, where that changes: none inside where it is to be forgotten.
+    pub calibration: Option<Option<Arc<Calibration>>>,
 }
 
 impl Edit {
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.put.is_empty() && self.remove.is_empty()
+        self.put.is_empty() && self.remove.is_empty() && self.calibration.is_none()
     }
 }
 
@@ -218,7 +222,8 @@ impl Registry {
         } else {
             self.extended(site, receivers, zones, beacons, devices, &put.changed_beacons)?
         };
-        Ok(next.with_calibration(self.calibration.clone()))
+        let calibration = edit.calibration.clone().unwrap_or_else(|| self.calibration.clone());
+        Ok(Self { calibration, ..next })
     }
 
     /// As [`Registry::assemble`] with every index kept, in a time that does not depend on hashing what was there before.
@@ -317,6 +322,9 @@ impl Registry {
             if !same(self.beacon(&next.id).map(BeaconIndex::get), &|at| self.beacons[at] == *next) {
                 edit.put.push(Record::Beacon(Arc::clone(next)));
             }
+        }
+        if self.calibration != target.calibration {
+            edit.calibration = Some(target.calibration.clone());
         }
         let gone = self.receivers.iter().filter(|known| target.receiver(&known.id).is_none());
         edit.remove.extend(gone.map(|known| Key::Receiver(known.id.clone())));

@@ -25,7 +25,7 @@ pub use site::{
     RadioDefaults, Receiver, Ring, Shape, Site, Zone,
 };
 
-use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, ZoneId};
+use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, SiteId, ZoneId};
 
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
@@ -114,7 +114,7 @@ pub struct Registry {
     beacon_index: HashMap<BeaconId, BeaconIndex>,
     identity_index: HashMap<Identity, BeaconIndex>,
     device_of_beacon: Vec<Option<DeviceIndex>>,
-    calibration: Option<Calibration>,
+    calibration: Option<Arc<Calibration>>,
 }
 
 impl Registry {
@@ -136,6 +136,41 @@ impl Registry {
             beacons.into_iter().map(Arc::new).collect(),
             devices.into_iter().map(Arc::new).collect(),
         )
+    }
+
+    /// The registry of a store of which nothing is known yet: one level, and nowhere on Earth.
+    pub fn empty(id: SiteId, time_zone: &str) -> Self {
+        let site = Site {
+            name: id.to_string(),
+            id,
+            time_zone: time_zone.to_owned(),
+            frame: Frame::default(),
+            levels: vec![Level {
+                ordinal: LevelOrdinal(0),
+                name: "Ground floor".to_owned(),
+                elevation: 0.0,
+                outline: None,
+                plan: None,
+            }],
+            radio: RadioDefaults::default(),
+            margins: KindMargins::default(),
+        };
+        let zones = vec![Arc::new(Zone::whole_site(&site))];
+        let zone_index = HashMap::from([(ZoneId::site(), ZoneIndex(0))]);
+        Self {
+            site,
+            receivers: Vec::new(),
+            zones,
+            beacons: Vec::new(),
+            devices: Vec::new(),
+            receiver_index: HashMap::new(),
+            zone_index,
+            device_index: HashMap::new(),
+            beacon_index: HashMap::new(),
+            identity_index: HashMap::new(),
+            device_of_beacon: Vec::new(),
+            calibration: None,
+        }
     }
 
     /// As [`Registry::new`], of parts that others may hold too.
@@ -196,13 +231,13 @@ impl Registry {
     /// The same with what a survey has taught.
     #[must_use]
     pub fn with_calibration(mut self, calibration: Option<Calibration>) -> Self {
-        self.calibration = calibration;
+        self.calibration = calibration.map(Arc::new);
         self
     }
 
     /// What a survey has taught, where there was one.
     pub fn calibration(&self) -> Option<&Calibration> {
-        self.calibration.as_ref()
+        self.calibration.as_deref()
     }
 
     /// The site.

@@ -77,6 +77,9 @@ pub enum PlanFormat {
 }
 
 impl PlanFormat {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Png, Self::Jpeg, Self::Svg];
+
     /// The media type (RFC 6838).
     pub const fn media_type(self) -> &'static str {
         match self {

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::queue::Work;
 use super::record::{decode, decode_waiting, encode, encode_waiting, waiting};
+use super::rows;
 use super::{Dropped, Entry, Head, Limits, Parked, Settled, StoreStatus, Waiting};
 use crate::model::{DeviceId, SiteId, Timestamp};
 
 /// The format that this version writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// As far as lz4 looks back.
 const MOST_DICTIONARY: usize = 64 << 10;
 /// Entries of the tail that one commit prunes beyond those it adds: enough to catch up, too few to be noticed.
@@ -144,6 +145,7 @@ impl Books {
             tx.open_table(PENDING)?;
             tx.open_table(TAIL)?;
             tx.open_table(PARKED)?;
+            rows::create(&tx)?;
         }
         tx.commit()?;
         Ok(())
@@ -205,6 +207,9 @@ impl Books {
                         None => devices.remove(device.as_str())?,
                     };
                 }
+            }
+            if !work.rows.is_empty() {
+                rows::change(&tx, work.rows.values())?;
             }
             if let Some(head) = &work.head {
                 meta.insert(HEAD_KEY, json(head)?.as_slice())?;

@@ -25,6 +25,7 @@ mod open;
 #[doc(hidden)]
 pub mod queue;
 mod record;
+mod rows;
 mod writer;
 
 #[cfg(test)]
@@ -145,6 +146,18 @@ pub struct Head {
     pub jumps: u32,
 }
 
+/// A change to one of the rows that the store keeps for others: the registry, its history, tokens. The bytes are their
+/// business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its key, such as `zone/tills`.
+    pub key: String,
+    /// Its bytes; none where it is to go.
+    pub value: Option<Vec<u8>>,
+    /// For rows that have a place in a list: the place, where the row is new. One that is there keeps its own.
+    pub place: u64,
+}
+
 /// What one batch of inputs changed. Committed whole or not at all.
 #[derive(Default)]
 pub struct Batch {
@@ -154,6 +167,8 @@ pub struct Batch {
     pub devices: Vec<(DeviceId, Option<Vec<u8>>)>,
     /// The new head, where something in it changed. With entries, always given.
     pub head: Option<Head>,
+    /// Rows that change. Whoever writes them waits for the commit before writing more.
+    pub rows: Vec<Row>,
     /// Called when this batch, and every one before it, is committed (at once where nothing waits): acknowledgements.
     pub then: Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -528,6 +543,41 @@ impl Store {
                 inner.wake.notify_one();
             }
             Unreadable(trouble.to_string())
+        })
+    }
+
+    /// The bytes of a row, as committed. Blocks for the time of a read.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn row(&self, key: &str) -> Result<Option<Vec<u8>>, Unreadable> {
+        self.read(|db| rows::get(db, key))
+    }
+
+    /// The keys and bytes of rows whose keys begin with `prefix`, in the order of their keys, backwards from before `before`
+    /// where that is given, at most `most`. Blocks for the time of a read.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn rows_before(
+        &self,
+        prefix: &str,
+        before: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, Unreadable> {
+        self.read(|db| rows::before(db, prefix, before, most))
+    }
+
+    /// All rows whose keys begin with one of `prefixes`, each group in the order of its places. Blocks for the time of a read.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn rows(&self, prefixes: &[&str]) -> Result<Vec<(String, Vec<u8>)>, Unreadable> {
+        self.read(|db| {
+            prefixes.iter().try_fold(Vec::new(), |mut all, prefix| {
+                all.extend(rows::all(db, prefix)?);
+                Ok(all)
+            })
         })
     }
 

@@ -8,6 +8,7 @@ use redb::{Builder, Database, DatabaseError, ReadOnlyDatabase, WriteTransaction}
 use super::books::{self, Books, Content, FORMAT, FORMAT_KEY, META, ReadError};
 use super::error::StoreError;
 use super::files::{DATABASE, Directory, Medium as _, Trouble, guarded};
+use super::rows;
 use super::writer::Worker;
 use super::{Head, Opened, Options, Parked, Peek, PeekWaiting, Store, StoreStatus};
 use crate::model::Timestamp;
@@ -16,7 +17,7 @@ use crate::model::Timestamp;
 pub(super) type Step = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 /// The step from each older format.
-const STEPS: &[(u32, Step)] = &[];
+const STEPS: &[(u32, Step)] = &[(1, rows::create)];
 
 impl From<ReadError> for Trouble {
     fn from(error: ReadError) -> Self {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Batch, Class, Entry, Head, Settled};
+use super::{Batch, Class, Entry, Head, Row, Settled};
 use crate::model::DeviceId;
 
 /// More acknowledgements than a broker ever has outstanding (MQTT 5, 3.3.4: 65,535 in flight).
@@ -21,6 +21,8 @@ pub struct Work {
     pub(super) devices: BTreeMap<DeviceId, Option<Vec<u8>>>,
     /// The latest head.
     pub(super) head: Option<Head>,
+    /// The latest change of each row.
+    pub(super) rows: BTreeMap<String, Row>,
     /// What became of entries.
     pub(super) settled: Vec<(u64, Settled)>,
     /// Called when it is committed.
@@ -55,6 +57,7 @@ impl Work {
             self.set_device(device, record);
         }
         self.head = batch.head.or_else(|| self.head.take());
+        self.rows.extend(batch.rows.into_iter().map(|row| (row.key.clone(), row)));
         self.then.extend(batch.then);
     }
 
@@ -82,7 +85,7 @@ impl Work {
 
     /// Whether there is something that must be committed at once.
     pub(super) fn is_durable(&self) -> bool {
-        self.entry_count() > 0 || !self.devices.is_empty() || self.head.is_some()
+        self.entry_count() > 0 || !self.devices.is_empty() || self.head.is_some() || !self.rows.is_empty()
     }
 
     /// Whether there is nothing at all.
@@ -118,6 +121,7 @@ impl Work {
             self.set_device(device, record);
         }
         self.head = later.head.or_else(|| self.head.take());
+        self.rows.extend(later.rows);
         self.settled.extend(later.settled);
         self.then.extend(later.then);
         self.dropped_total = self.dropped_total.max(later.dropped_total);

@@ -8,19 +8,50 @@ use super::site_file::Plan;
 use crate::config::diagnostic::FileReport;
 use crate::config::text::{self, nearest, short};
 use crate::model::{BeaconId, DeviceId, LevelOrdinal, MeasuredPower, Point};
-use crate::registry::{Beacon, Identity};
+use crate::registry::{Beacon, Identity, Registry};
 
 /// A million beacons take less.
 const MAX_BYTES: u64 = 256 << 20;
 /// Up to so many devices the nearest id is looked for.
 const MAX_PROPOSED: usize = 1_000;
 
-const COLUMNS: [&str; 7] = ["id", "identity", "device", "x", "y", "level", "measured_power"];
+pub(super) const COLUMNS: [&str; 7] = ["id", "identity", "device", "x", "y", "level", "measured_power"];
 
-/// The lines of devices by their ids, where they are known.
-type DeviceLines = Option<HashMap<String, usize>>;
+/// The devices that beacons may belong to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum KnownDevices<'a> {
+    /// Not known: any id will do.
+    Any,
+    /// Those of `devices.csv`, with their lines.
+    File(&'a HashMap<String, usize>),
+    /// Those that are registered.
+    Registry(&'a Registry),
+}
 
-pub(super) fn load(report: &FileReport, plan: &Plan, devices: &DeviceLines) -> Vec<Beacon> {
+impl<'a> KnownDevices<'a> {
+    fn holds(self, id: &DeviceId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::File(lines) => lines.contains_key(id.as_str()),
+            Self::Registry(registry) => registry.device(id).is_some(),
+        }
+    }
+
+    /// All ids, where they are few; sorted, so that of two equally near ids the same is proposed every time.
+    fn few(self) -> Vec<&'a str> {
+        let mut ids: Vec<&str> = match self {
+            Self::File(lines) if lines.len() <= MAX_PROPOSED => lines.keys().map(String::as_str).collect(),
+            Self::Registry(registry) if registry.devices().len() <= MAX_PROPOSED => {
+                registry.devices().iter().map(|device| device.id.as_str()).collect()
+            }
+            _ => Vec::new(),
+        };
+        ids.sort_unstable();
+        ids
+    }
+}
+
+pub(super) fn load(report: &FileReport, plan: &Plan, devices: KnownDevices<'_>) -> Vec<Beacon> {
     let help = "a site without beacons has a file with the header alone: id,identity,device,x,y,level,measured_power";
     let Some(text) = text::read(report, MAX_BYTES, help) else { return Vec::new() };
     let mut seen = Seen::default();
@@ -35,12 +66,12 @@ pub(super) fn load(report: &FileReport, plan: &Plan, devices: &DeviceLines) -> V
 
 /// The lines of what must not be there twice.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     ids: HashMap<BeaconId, usize>,
     identities: HashMap<Identity, usize>,
 }
 
-fn beacon(row: &Row<'_>, plan: &Plan, devices: &DeviceLines, seen: &mut Seen) -> Option<Beacon> {
+pub(super) fn beacon(row: &Row<'_>, plan: &Plan, devices: KnownDevices<'_>, seen: &mut Seen) -> Option<Beacon> {
     let text = row.get("id");
     let record = format!("beacon \"{}\"", short(text));
     let id = row.has("id").then(|| BeaconId::new(text));
@@ -92,7 +123,7 @@ fn identity(row: &Row<'_>, record: &str, seen: &mut HashMap<Identity, usize>) ->
     Some(identity)
 }
 
-fn device(row: &Row<'_>, record: &str, devices: &DeviceLines) -> Result<Option<DeviceId>, Reported> {
+fn device(row: &Row<'_>, record: &str, devices: KnownDevices<'_>) -> Result<Option<DeviceId>, Reported> {
     let text = row.get("device");
     if text.is_empty() {
         return Ok(None);
@@ -101,23 +132,16 @@ fn device(row: &Row<'_>, record: &str, devices: &DeviceLines) -> Result<Option<D
         row.fault(record, format!("device: {error}"));
         Reported
     })?;
-    match devices {
-        Some(known) if !known.contains_key(text) => {
-            let ids: Vec<&str> = known.keys().take(MAX_PROPOSED).map(String::as_str).collect();
-            let near = (known.len() <= MAX_PROPOSED).then(|| nearest(text, &sorted(ids)));
-            let near = near.filter(|help| help.starts_with("did you mean"));
-            row.fault(record, format!("device \"{text}\" is not in devices.csv"))
-                .help(near.unwrap_or_else(|| "add a row for it there, or correct the id".to_owned()));
-            Err(Reported)
-        }
-        _ => Ok(Some(id)),
+    if devices.holds(&id) {
+        return Ok(Some(id));
     }
-}
-
-/// Sorted, so that of two equally near ids the same is proposed every time.
-fn sorted(mut ids: Vec<&str>) -> Vec<&str> {
-    ids.sort_unstable();
-    ids
+    let near = Some(nearest(text, &devices.few())).filter(|help| help.starts_with("did you mean"));
+    let (message, otherwise) = match devices {
+        KnownDevices::Registry(_) => ("is not registered", "register the device first, or correct the id"),
+        _ => ("is not in devices.csv", "add a row for it there, or correct the id"),
+    };
+    row.fault(record, format!("device \"{text}\" {message}")).help(near.unwrap_or_else(|| otherwise.to_owned()));
+    Err(Reported)
 }
 
 fn place(row: &Row<'_>, record: &str, plan: &Plan) -> Result<Option<(Point, LevelOrdinal)>, Reported> {
@@ -145,6 +169,7 @@ fn place(row: &Row<'_>, record: &str, plan: &Plan) -> Result<Option<(Point, Leve
         return Err(Reported);
     }
     if let Some(level) = level.or(plan.only_level()) {
+        let point = Point { x: geometry::millimetres(x), y: geometry::millimetres(y) };
         return Ok(Some((point, level)));
     }
     if plan.levels.is_some() {

@@ -24,7 +24,17 @@ pub(super) struct Row<'r> {
     pub(super) is_sound: bool,
 }
 
-impl Row<'_> {
+impl<'r> Row<'r> {
+    /// A row of which each column is there, from a record that is no line of a file.
+    pub(super) fn of(
+        report: &'r FileReport,
+        columns: &'r HashMap<&'static str, usize>,
+        fields: Vec<Cow<'r, str>>,
+        line: usize,
+    ) -> Self {
+        Self { report, columns, fields, line, is_sound: true }
+    }
+
     /// The field, trimmed; empty where there is none.
     pub(super) fn get(&self, column: &str) -> &str {
         self.columns.get(column).and_then(|&at| self.fields.get(at)).map_or("", |field| field.trim())

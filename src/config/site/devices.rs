@@ -14,6 +14,9 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Purposes that one device's person can agree to.
 const MAX_PURPOSES: usize = 32;
 
+pub(super) const COLUMNS: [&str; 3] = ["id", "consent", "labels"];
+pub(super) const OPTIONAL: [&str; 1] = ["kind"];
+
 /// What `devices.csv` holds.
 #[derive(Debug, Default)]
 pub(super) struct DevicesFile {
@@ -28,7 +31,7 @@ pub(super) fn load(report: &FileReport) -> DevicesFile {
     let mut lines: HashMap<String, usize> = HashMap::new();
     let mut devices = Vec::new();
     let mut has_ids = false;
-    let readable = csv::read(report, &text, &["id", "consent", "labels"], &["kind"], |row| {
+    let readable = csv::read(report, &text, &COLUMNS, &OPTIONAL, |row| {
         has_ids |= row.has("id");
         devices.extend(device(row, &mut lines));
     });
@@ -37,7 +40,7 @@ pub(super) fn load(report: &FileReport) -> DevicesFile {
     DevicesFile { devices, ids }
 }
 
-fn device(row: &Row<'_>, lines: &mut HashMap<String, usize>) -> Option<Device> {
+pub(super) fn device(row: &Row<'_>, lines: &mut HashMap<String, usize>) -> Option<Device> {
     let first = lines.get(row.get("id")).copied();
     if first.is_none() {
         lines.insert(row.get("id").to_owned(), row.line);
@@ -97,5 +100,5 @@ fn consent(row: &Row<'_>, record: &str) -> Consent {
 }
 
 fn labels_of(row: &Row<'_>, record: &str) -> Labels {
-    labels::from_list(row.get("labels"), |fault| drop(row.fault(record, fault)))
+    labels::from_text(row.get("labels"), |fault| drop(row.fault(record, fault)))
 }

@@ -17,6 +17,28 @@ pub(super) const MAX_DISTANCE: Metres = 1_000.0 * MAX_KM;
 /// Area in square metres below which a ring has none, and an overlap is rounding: a hand's breadth squared.
 const TOLERATED_AREA: f64 = 0.01;
 
+/// A place to 8 decimals of a degree, a millimetre on the ground: as places are written, so they are taken. What is read
+/// is what is read back, to the last bit. The date line is 180 degrees east.
+pub(super) fn rounded(at: LatLon) -> LatLon {
+    let [latitude, longitude] = [at.latitude, at.longitude].map(|degrees| decimals(degrees, 1e8));
+    LatLon { latitude, longitude: if longitude <= -180.0 { 180.0 } else { longitude } }
+}
+
+/// Where a point of the site is on Earth, as places are written.
+pub(super) fn to_degrees(frame: &Frame, at: Point) -> LatLon {
+    rounded(frame.to_geodetic(at))
+}
+
+/// Metres to the millimetre, for the same reason.
+pub(super) fn millimetres(metres: Metres) -> Metres {
+    decimals(metres, 1e3)
+}
+
+/// The double nearest to the decimal number; dividing two exact ones rounds right. Never a negative zero.
+pub(super) fn decimals(number: f64, scale: f64) -> f64 {
+    (number * scale).round() / scale + 0.0
+}
+
 /// Whether the point is within [`MAX_DISTANCE`] of the origin.
 pub(super) fn is_near(point: Point) -> bool {
     point.x.hypot(point.y) <= MAX_DISTANCE

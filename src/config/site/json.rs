@@ -8,6 +8,7 @@ use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::config::diagnostic::FileReport;
 use crate::config::text::Lines;
 
 /// A JSON text.
@@ -25,6 +26,20 @@ impl<'t> Source<'t> {
     /// The whole text as one value.
     pub(super) fn root(&self) -> serde_json::Result<&'t RawValue> {
         serde_json::from_str(self.text)
+    }
+
+    /// The whole text as one value; a text that is none is reported.
+    pub(super) fn root_or_fault(&self, report: &FileReport) -> Option<&'t RawValue> {
+        match self.root() {
+            Ok(root) => Some(root),
+            Err(error) => {
+                report
+                    .error(format!("column {}: broken JSON: {}", error.column(), words(&error)))
+                    .at(error.line())
+                    .help("look for a missing or surplus comma, quote or bracket just before");
+                None
+            }
+        }
     }
 
     /// The line where a value of this text starts.

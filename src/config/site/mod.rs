@@ -8,6 +8,10 @@ mod beacons;
 mod calibration;
 mod csv;
 mod devices;
+#[cfg(test)]
+mod fixture;
+mod floor_plan;
+mod forms;
 pub(super) mod geometry;
 mod json;
 mod labels;
@@ -21,7 +25,10 @@ use std::io;
 use std::path::Path;
 
 pub use calibration::calibration_text;
+pub use forms::{etag, from_json, from_stored, record_from_stored, to_json, zone_json_with_shape};
 pub use points::{WalkPoint, load_points};
+
+use beacons::KnownDevices;
 
 use super::diagnostic::{Diagnostic, Faults, FileReport, Severity, conclude};
 use crate::model::ReceiverId;
@@ -119,7 +126,7 @@ pub fn load_bundled_site(files: &BundledSite) -> Result<(Registry, Vec<Diagnosti
             BEACONS => files.beacons,
             _ => files.devices,
         };
-        FileReport::bundled(name, text)
+        FileReport::of_text(name, text)
     });
     conclude(loaded.registry, loaded.diagnostics)
 }
@@ -132,7 +139,8 @@ fn load_from(dir: &Path, calibration: bool, report: impl Fn(&str) -> FileReport)
     let devices_report = report(DEVICES);
     let devices = devices::load(&devices_report);
     let beacons_report = report(BEACONS);
-    let beacons = beacons::load(&beacons_report, &site.plan, &devices.ids);
+    let known = devices.ids.as_ref().map_or(KnownDevices::Any, KnownDevices::File);
+    let beacons = beacons::load(&beacons_report, &site.plan, known);
     let calibration_report = calibration.then(|| report(CALIBRATION));
     let calibration = calibration_report.as_ref().and_then(|report| {
         let known = calibration::Known { site: &site, beacons: (!beacons_report.has_errors()).then_some(&beacons) };

@@ -48,8 +48,7 @@ pub fn load_points(file: &Path, registry: &Registry) -> Result<(Vec<WalkPoint>, 
 fn read(report: &FileReport, registry: &Registry) -> Vec<WalkPoint> {
     let help = "each row says where the device was and when: from,to,device,x,y,level";
     let Some(text) = text::read(report, MAX_BYTES, help) else { return Vec::new() };
-    let levels: Vec<LevelOrdinal> = registry.site().levels.iter().map(|level| level.ordinal).collect();
-    let plan = Plan { frame: Some(*registry.frame()), levels: Some(levels) };
+    let plan = Plan { is_registered: false, ..Plan::of(registry) };
     let mut points = Vec::new();
     let is_read = csv::read(report, &text, &COLUMNS, &[], |row| {
         if row.is_sound {

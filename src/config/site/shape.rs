@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::geometry::{self, RingFault, ShapeFault};
+use super::geometry::{self, ShapeFault};
 use super::json::{self, Source};
 use crate::config::diagnostic::FileReport;
 use crate::model::{Frame, LatLon, Point};
@@ -21,6 +21,9 @@ const MAX_ALL_CORNERS: usize = 5_000_000;
 const MAX_RADIUS: f64 = geometry::MAX_DISTANCE;
 /// So many zones that are all far away are one mistake: that of the origin.
 const FEW: usize = 3;
+
+/// The members of a shape in metres.
+const METRES_KEYS: &[&str] = &["polygons", "centre", "radius"];
 
 /// Where faults go: the value with its line, what is wrong, what to do.
 type Fault<'f> = &'f mut dyn FnMut(&RawValue, String, Option<&str>);
@@ -71,27 +74,75 @@ impl ShapeReader {
         if let (Some(radius), true) = (radius, kind != "Point") {
             fault(radius, format!("radius_m makes a circle of a Point, not of a {kind}"), Some("remove it"));
         }
-        let mut corners = Corners { left: MAX_CORNERS.min(MAX_ALL_CORNERS.saturating_sub(self.corners)) };
+        let mut corners = self.corners(Unit::Degrees);
         let before = corners.left;
         let shape = match kind.as_str() {
-            "Point" => self.circle(record, source, coordinates, radius, geometry, fault),
+            "Point" => {
+                if radius.is_none() {
+                    let message = "a Point needs the property \"radius_m\"".to_owned();
+                    fault(geometry, message, Some("write its radius in metres"));
+                }
+                let centre = position(coordinates, "the centre", Unit::Degrees, fault);
+                let radius = radius.and_then(|value| self::radius(value, "radius_m", fault));
+                self.circle(record, source, coordinates, centre?, radius)
+            }
             "Polygon" => {
                 let part = corners.polygon(coordinates, fault);
-                self.polygons(record, source, &[part?], geometry, fault)
+                self.polygons(record, source, &[part?], geometry, Unit::Degrees, fault)
             }
             _ => {
-                let parts = list(coordinates, "coordinates", fault)?;
-                if parts.is_empty() {
-                    fault(coordinates, "the MultiPolygon has no polygon".to_owned(), Some(HELP));
-                    return None;
-                }
-                let parts: Vec<_> = parts.into_iter().map(|part| corners.polygon(part, fault)).collect();
-                let parts: Option<Vec<_>> = parts.into_iter().collect();
-                self.polygons(record, source, &parts?, geometry, fault)
+                let parts = corners.polygons(coordinates, "coordinates", "the MultiPolygon", fault)?;
+                self.polygons(record, source, &parts, geometry, Unit::Degrees, fault)
             }
         };
         self.corners += before - corners.left;
         shape
+    }
+
+    /// Reads a shape in metres of the site frame: `{"polygons": [[[[x, y], …], …]]}`, each ring closed or open, or
+    /// `{"centre": [x, y], "radius": r}`. It becomes what the same shape in degrees would.
+    pub(super) fn read_metres(
+        &mut self,
+        record: &str,
+        source: &Source<'_>,
+        shape: &RawValue,
+        fault: Fault<'_>,
+    ) -> Option<Shape> {
+        let help = "write {\"polygons\": [[[[x, y], …]]]} or {\"centre\": [x, y], \"radius\": r}, in metres";
+        let members =
+            json::members(shape, 20).map_err(|error| fault(shape, format!("\"shape_m\" {error}"), Some(help))).ok()?;
+        let get = |key: &str| {
+            members.iter().find(|(name, value)| name == key && !json::is_null(value)).map(|&(_, value)| value)
+        };
+        if let Some((name, value)) = members.iter().find(|(name, _)| !METRES_KEYS.contains(&name.as_str())) {
+            let message = format!("unknown key \"{}\" in \"shape_m\"", crate::config::text::short(name));
+            fault(value, message, Some(&crate::config::text::nearest(name, METRES_KEYS)));
+            return None;
+        }
+        // Without an origin metres are nowhere; that fault is reported already.
+        let unit = Unit::Metres(self.frame?);
+        match (get("polygons"), get("centre"), get("radius")) {
+            (Some(parts), None, None) => {
+                let mut corners = self.corners(unit);
+                let before = corners.left;
+                let parts = corners.polygons(parts, "\"polygons\"", "\"shape_m\"", fault)?;
+                self.corners += before - corners.left;
+                self.polygons(record, source, &parts, shape, unit, fault)
+            }
+            (None, Some(centre), Some(radius)) => {
+                let at = position(centre, "the centre", unit, fault);
+                let radius = self::radius(radius, "radius", fault);
+                self.circle(record, source, centre, at?, radius)
+            }
+            _ => {
+                fault(shape, "\"shape_m\" is neither polygons nor a circle".to_owned(), Some(help));
+                None
+            }
+        }
+    }
+
+    fn corners(&self, unit: Unit) -> Corners {
+        Corners { left: MAX_CORNERS.min(MAX_ALL_CORNERS.saturating_sub(self.corners)), unit }
     }
 
     /// Reports the shapes that are too far from the origin; where all of them are, once.
@@ -102,7 +153,7 @@ impl ShapeReader {
             report
                 .error(first)
                 .at(*line)
-                .help("check the origin in site.toml; are latitude and longitude swapped? GeoJSON has longitude first");
+                .help("check the site's origin; are latitude and longitude swapped? GeoJSON has longitude first");
             return;
         }
         for (line, record, message, help) in &self.far {
@@ -114,40 +165,15 @@ impl ShapeReader {
         &mut self,
         record: &str,
         source: &Source<'_>,
-        coordinates: &RawValue,
-        radius: Option<&RawValue>,
-        geometry: &RawValue,
-        fault: Fault<'_>,
+        value: &RawValue,
+        centre: LatLon,
+        radius: Option<f64>,
     ) -> Option<Shape> {
-        let centre = position(coordinates, "the centre", fault);
-        let radius = match radius {
-            None => {
-                fault(
-                    geometry,
-                    "a Point needs the property \"radius_m\"".to_owned(),
-                    Some("write its radius in metres"),
-                );
-                None
-            }
-            Some(value) => match json::number(value) {
-                Ok(radius) if radius > 0.0 && radius <= MAX_RADIUS => Some(radius),
-                Ok(radius) => {
-                    let message = format!("radius_m is {radius}; it must lie above 0 and at most at {MAX_RADIUS} m");
-                    fault(value, message, None);
-                    None
-                }
-                Err(error) => {
-                    fault(value, format!("radius_m {error}"), None);
-                    None
-                }
-            },
-        };
-        let centre = centre?;
         self.placed += 1;
         let frame = self.frame?;
         match geometry::project(&frame, centre) {
             Some(centre) => Some(Shape::Circle { centre, radius: radius? }),
-            None => self.note_far(record, source, coordinates, centre),
+            None => self.note_far(record, source, value, centre),
         }
     }
 
@@ -157,6 +183,7 @@ impl ShapeReader {
         source: &Source<'_>,
         parts: &[RawPolygon<'_>],
         geometry: &RawValue,
+        unit: Unit,
         fault: Fault<'_>,
     ) -> Option<Shape> {
         self.placed += 1;
@@ -181,7 +208,11 @@ impl ShapeReader {
                     Err(error) => {
                         failed = true;
                         let at = error.corner().and_then(|corner| ring.get(corner)).map_or(geometry, |c| c.0);
-                        report_ring(&frame, at, &ring_name(part, parts.len(), index), error, fault);
+                        let words = error.describe(|point| match unit {
+                            Unit::Degrees => place(frame.to_geodetic(point)),
+                            Unit::Metres(_) => format!("[{:.2}, {:.2}]", point.x, point.y),
+                        });
+                        fault(at, format!("{} {words}", ring_name(part, parts.len(), index)), Some(error.help()));
                     }
                 }
             }
@@ -220,7 +251,7 @@ impl ShapeReader {
         let help = if is_swapped {
             "latitude and longitude are swapped; GeoJSON has longitude first"
         } else {
-            "are latitude and longitude swapped? GeoJSON has longitude first; or is the origin in site.toml wrong?"
+            "are latitude and longitude swapped? GeoJSON has longitude first; or is the site's origin wrong?"
         };
         let message = format!("{} is more than {} km from the site's origin", place(at), geometry::MAX_KM);
         self.far.push((source.line(value), record.to_owned(), message, help.to_owned()));
@@ -231,12 +262,38 @@ impl ShapeReader {
 /// Rings of positions with their values, the last position dropped, which repeats the first.
 type RawPolygon<'t> = Vec<Vec<(&'t RawValue, LatLon)>>;
 
+/// What positions are given in.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    /// `[longitude, latitude]`.
+    Degrees,
+    /// `[x, y]` of that frame.
+    Metres(Frame),
+}
+
 /// How many corners may still come.
 struct Corners {
     left: usize,
+    unit: Unit,
 }
 
 impl Corners {
+    fn polygons<'t>(
+        &mut self,
+        value: &'t RawValue,
+        what: &str,
+        whole: &str,
+        fault: Fault<'_>,
+    ) -> Option<Vec<RawPolygon<'t>>> {
+        let parts = list(value, what, fault)?;
+        if parts.is_empty() {
+            fault(value, format!("{whole} has no polygon"), Some(HELP));
+            return None;
+        }
+        let parts: Vec<_> = parts.into_iter().map(|part| self.polygon(part, fault)).collect();
+        parts.into_iter().collect()
+    }
+
     fn polygon<'t>(&mut self, value: &'t RawValue, fault: Fault<'_>) -> Option<RawPolygon<'t>> {
         let rings = list(value, "a polygon", fault)?;
         if rings.is_empty() {
@@ -263,7 +320,13 @@ impl Corners {
         self.left -= positions.len();
         let mut ring = Vec::with_capacity(positions.len());
         for (at, value) in positions.into_iter().enumerate() {
-            ring.push((value, position(value, &format!("position {} of {name}", at + 1), fault)?));
+            ring.push((value, position(value, &format!("position {} of {name}", at + 1), self.unit, fault)?));
+        }
+        if let (Unit::Metres(_), Some(&(value, first))) = (self.unit, ring.first())
+            && ring.len() > 1
+            && ring.last().is_some_and(|&(_, last)| last != first)
+        {
+            ring.push((value, first));
         }
         let (Some((_, first)), Some((last_value, last))) = (ring.first(), ring.last()) else {
             fault(value, format!("{name} has no position"), Some(HELP));
@@ -288,24 +351,46 @@ fn list<'t>(value: &'t RawValue, name: &str, fault: Fault<'_>) -> Option<Vec<&'t
     json::elements(value, MAX_RINGS).map_err(|error| fault(value, format!("{name} {error}"), None)).ok()
 }
 
-fn position(value: &RawValue, name: &str, fault: Fault<'_>) -> Option<LatLon> {
-    // A third number is the altitude, which zones don't have.
+fn position(value: &RawValue, name: &str, unit: Unit, fault: Fault<'_>) -> Option<LatLon> {
+    let (form, most) = match unit {
+        // A third number is the altitude, which zones don't have.
+        Unit::Degrees => ("write [longitude, latitude]", 3),
+        Unit::Metres(_) => ("write [x, y]", 2),
+    };
     let numbers = json::elements(value, 4).and_then(|list| list.into_iter().map(json::number).collect());
     let numbers: Vec<f64> = match numbers {
         Ok(numbers) => numbers,
         Err(error) => {
-            fault(value, format!("{name} cannot be read: it {error}"), Some("write [longitude, latitude]"));
+            fault(value, format!("{name} cannot be read: it {error}"), Some(form));
             return None;
         }
     };
-    let (&[longitude, latitude] | &[longitude, latitude, _]) = numbers.as_slice() else {
-        let message = format!("{name} has {} numbers", numbers.len());
-        fault(value, message, Some("write [longitude, latitude]"));
+    let (&[first, second] | &[first, second, _]) = numbers.as_slice() else {
+        fault(value, format!("{name} has {} numbers", numbers.len()), Some(form));
         return None;
     };
+    if numbers.len() > most {
+        fault(value, format!("{name} has {} numbers", numbers.len()), Some(form));
+        return None;
+    }
+    match unit {
+        Unit::Degrees => degrees(value, name, first, second, fault),
+        Unit::Metres(frame) => {
+            let point = Point { x: first, y: second };
+            if geometry::is_near(point) {
+                return Some(geometry::to_degrees(&frame, point));
+            }
+            let message = format!("{name} [{first}, {second}] is more than {} km from the origin", geometry::MAX_KM);
+            fault(value, message, Some("x and y are metres in the site frame"));
+            None
+        }
+    }
+}
+
+fn degrees(value: &RawValue, name: &str, longitude: f64, latitude: f64, fault: Fault<'_>) -> Option<LatLon> {
     let at = LatLon { latitude, longitude };
     if at.is_valid() {
-        return Some(at);
+        return Some(geometry::rounded(at));
     }
     let what = if (-90.0..=90.0).contains(&latitude) {
         format!("longitude {longitude}, which must lie between -180 and 180")
@@ -317,9 +402,20 @@ fn position(value: &RawValue, name: &str, fault: Fault<'_>) -> Option<LatLon> {
     None
 }
 
-fn report_ring(frame: &Frame, at: &RawValue, name: &str, error: RingFault, fault: Fault<'_>) {
-    let words = error.describe(|point: Point| place(frame.to_geodetic(point)));
-    fault(at, format!("{name} {words}"), Some(error.help()));
+/// A radius to the millimetre.
+fn radius(value: &RawValue, name: &str, fault: Fault<'_>) -> Option<f64> {
+    match json::number(value).map(|number| (number, geometry::millimetres(number))) {
+        Ok((_, radius)) if radius > 0.0 && radius <= MAX_RADIUS => Some(radius),
+        Ok((number, _)) => {
+            let message = format!("{name} is {number}; it must lie above 0 and at most at {MAX_RADIUS} m");
+            fault(value, message, None);
+            None
+        }
+        Err(error) => {
+            fault(value, format!("{name} {error}"), None);
+            None
+        }
+    }
 }
 
 fn ring_name(part: usize, parts: usize, index: usize) -> String {

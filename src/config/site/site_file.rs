@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use toml::de::DeValue;
 
+use super::floor_plan::{self, PlanEntry};
 use super::geometry;
 use super::presence::{self, MOST_MARGIN};
 use crate::config::diagnostic::FileReport;
 use crate::config::text;
 use crate::config::toml_file::{Document, Keys, number};
 use crate::model::{Frame, LatLon, LevelOrdinal, MeasuredPower, Metres, OriginError, Point, ReceiverId, SiteId};
-use crate::registry::{DeviceKind, KindMargins, Level, RadioDefaults, Receiver, Ring, Site};
+use crate::registry::{DeviceKind, KindMargins, Level, RadioDefaults, Receiver, Registry, Ring, Site};
 
 /// A site has tens of levels and hundreds of receivers: 4 MiB is far beyond.
 const MAX_BYTES: u64 = 4 << 20;
@@ -19,13 +20,16 @@ const USUAL_RECEIVER_HEIGHT: Metres = 2.5;
 /// Corners of an outline.
 const MAX_OUTLINE: usize = 10_000;
 
+/// The keys of the site itself.
+pub(super) const SITE_KEYS: &[&str] =
+    &["id", "name", "time_zone", "origin", "path_loss_exponent", "measured_power", "kind"];
 const KEYS: &[&str] =
     &["id", "name", "time_zone", "origin", "path_loss_exponent", "measured_power", "kind", "level", "receiver"];
 const ORIGIN_KEYS: &[&str] = &["latitude", "longitude", "bearing"];
 const KIND_KEYS: &[&str] = &["customer", "staff", "asset"];
 const KIND_SETTINGS: &[&str] = &[presence::MARGIN];
-const LEVEL_KEYS: &[&str] = &["ordinal", "name", "elevation", "outline"];
-const RECEIVER_KEYS: &[&str] = &["id", "x", "y", "z", "latitude", "longitude", "level", "rssi_offset"];
+pub(super) const LEVEL_KEYS: &[&str] = &["ordinal", "name", "elevation", "outline", "plan"];
+pub(super) const RECEIVER_KEYS: &[&str] = &["id", "x", "y", "z", "latitude", "longitude", "level", "rssi_offset"];
 
 /// What the other files need of the site.
 #[derive(Debug, Default)]
@@ -34,9 +38,17 @@ pub(super) struct Plan {
     pub(super) frame: Option<Frame>,
     /// None where they are not all known.
     pub(super) levels: Option<Vec<LevelOrdinal>>,
+    /// Whether the levels are those of a registry, not those of a file.
+    pub(super) is_registered: bool,
 }
 
 impl Plan {
+    /// What is registered.
+    pub(super) fn of(registry: &Registry) -> Self {
+        let levels = registry.site().levels.iter().map(|level| level.ordinal).collect();
+        Self { frame: Some(*registry.frame()), levels: Some(levels), is_registered: true }
+    }
+
     /// The only level there is.
     pub(super) fn only_level(&self) -> Option<LevelOrdinal> {
         match self.levels.as_deref() {
@@ -49,6 +61,12 @@ impl Plan {
     pub(super) fn unknown_level(&self, level: LevelOrdinal) -> Option<(String, String)> {
         let levels = self.levels.as_deref().filter(|levels| !levels.contains(&level))?;
         let known: Vec<String> = levels.iter().map(ToString::to_string).collect();
+        if self.is_registered {
+            return Some((
+                format!("the site has no level {level}"),
+                format!("its levels are {}; add the level first, or correct the number", known.join(", ")),
+            ));
+        }
         Some((
             format!("level {level} is not in site.toml"),
             format!("its levels are {}; add a [[level]] there or correct the number", known.join(", ")),
@@ -64,6 +82,8 @@ pub(super) struct SiteFile {
     /// The ids of faulty receivers too; none where not all are known.
     pub(super) receiver_ids: Option<Vec<ReceiverId>>,
     pub(super) plan: Plan,
+    /// The floor plans that are named; their pictures are not yet looked at.
+    pub(super) floor_plans: Vec<(LevelOrdinal, PlanEntry)>,
 }
 
 pub(super) fn load(report: &FileReport) -> SiteFile {
@@ -72,27 +92,44 @@ pub(super) fn load(report: &FileReport) -> SiteFile {
     let document = Document::parse(&text, report);
     let keys = document.root(report, KEYS);
 
-    let id = keys.required("id", "write id = \"store-1\"", SiteId::new);
-    let name = keys.text("name").map(str::to_owned);
-    let time_zone = keys.required("time_zone", "write an IANA time zone, such as \"Europe/Paris\"", time_zone);
-    let frame = origin(&keys);
-    let radio = radio(&keys);
-    let margins = margins(&keys);
-    let (levels, complete) = levels(&keys);
+    let head = head(&keys);
+    let LevelTables { levels, floor_plans, complete } = levels(&keys);
     let mut ordinals: Vec<LevelOrdinal> = levels.iter().map(|level| level.ordinal).collect();
     ordinals.sort_unstable();
-    let plan = Plan { frame, levels: (complete && !document.is_scattered()).then_some(ordinals) };
+    let levels_known = complete && !document.is_scattered();
+    let plan = Plan { frame: head.frame, levels: levels_known.then_some(ordinals), is_registered: false };
     let (receivers, receiver_ids) = receivers(&keys, &plan);
     let receiver_ids = receiver_ids.filter(|_| !document.is_scattered());
+    SiteFile { site: head.with(levels), receivers, receiver_ids, plan, floor_plans }
+}
 
-    let site = match (id, time_zone, plan.frame) {
-        (Some(id), Some(time_zone), Some(frame)) => {
-            let name = name.unwrap_or_else(|| id.to_string());
-            Some(Site { id, name, time_zone, frame, levels, radio, margins })
-        }
-        _ => None,
-    };
-    SiteFile { site, receivers, receiver_ids, plan }
+/// The site itself while it is read.
+pub(super) struct Head {
+    id: Option<SiteId>,
+    name: Option<String>,
+    time_zone: Option<String>,
+    pub(super) frame: Option<Frame>,
+    radio: RadioDefaults,
+    margins: KindMargins,
+}
+
+impl Head {
+    pub(super) fn with(self, levels: Vec<Level>) -> Option<Site> {
+        let (id, time_zone, frame) = (self.id?, self.time_zone?, self.frame?);
+        let name = self.name.unwrap_or_else(|| id.to_string());
+        Some(Site { id, name, time_zone, frame, levels, radio: self.radio, margins: self.margins })
+    }
+}
+
+pub(super) fn head(keys: &Keys<'_, '_>) -> Head {
+    Head {
+        id: keys.required("id", "write id = \"store-1\"", SiteId::new),
+        name: keys.text("name").map(str::to_owned),
+        time_zone: keys.required("time_zone", "write an IANA time zone, such as \"Europe/Paris\"", time_zone),
+        frame: origin(keys),
+        radio: radio(keys),
+        margins: margins(keys),
+    }
 }
 
 fn time_zone(name: &str) -> Result<String, String> {
@@ -164,40 +201,57 @@ fn margins(keys: &Keys<'_, '_>) -> KindMargins {
     KindMargins { customer, staff, asset }
 }
 
-/// The levels, lowest first, and whether all are known.
-fn levels(keys: &Keys<'_, '_>) -> (Vec<Level>, bool) {
+struct LevelTables {
+    /// Lowest first.
+    levels: Vec<Level>,
+    floor_plans: Vec<(LevelOrdinal, PlanEntry)>,
+    /// Whether all are known.
+    complete: bool,
+}
+
+fn levels(keys: &Keys<'_, '_>) -> LevelTables {
+    let mut found = LevelTables { levels: Vec::new(), floor_plans: Vec::new(), complete: true };
     let tables = keys.tables("level", LEVEL_KEYS);
     if tables.is_empty() {
         if !keys.has("level") {
             keys.missing("level", "a site has at least one level: write [[level]] with ordinal = 0");
         }
-        return (Vec::new(), false);
+        return LevelTables { complete: false, ..found };
     }
     let several = tables.len() > 1;
-    let mut complete = true;
     let mut lines: HashMap<LevelOrdinal, usize> = HashMap::new();
-    let mut levels = Vec::new();
-    for mut level in tables {
-        let Some(ordinal) = required_ordinal(&level, "ordinal", "write ordinal = 0 for the ground floor") else {
-            complete = false;
+    for mut table in tables {
+        let Some(ordinal) = level_ordinal(&mut table) else {
+            found.complete = false;
             continue;
         };
-        level.name_record(format!("level {ordinal}"));
-        if let Some(first) = lines.insert(ordinal, level.line_of("ordinal")) {
+        if let Some(first) = lines.insert(ordinal, table.line_of("ordinal")) {
             let message = format!("the ordinal {ordinal} is taken by the level on line {first}");
-            level.fault_at("ordinal", message, Some("give each level its own"));
+            table.fault_at("ordinal", message, Some("give each level its own"));
             continue;
         }
-        if several && !level.has("elevation") {
-            level.missing("elevation", "with several levels each needs the height of its floor in metres");
+        if several && !table.has("elevation") {
+            table.missing("elevation", "with several levels each needs the height of its floor in metres");
         }
-        let elevation = level.number_in("elevation", -1_000.0, 1_000.0, " m").unwrap_or(0.0);
-        let name = level.text("name").map_or_else(|| format!("Level {ordinal}"), str::to_owned);
-        let outline = outline(&level);
-        levels.push(Level { ordinal, name, elevation, outline, plan: None });
+        found.levels.push(level(&table, ordinal));
+        found.floor_plans.extend(floor_plan::entry(&table, floor_plan::KEYS).map(|plan| (ordinal, plan)));
     }
-    levels.sort_by_key(|level| level.ordinal);
-    (levels, complete)
+    found.levels.sort_by_key(|level| level.ordinal);
+    found
+}
+
+/// The ordinal of a level, which names it in messages from then on.
+pub(super) fn level_ordinal(level: &mut Keys<'_, '_>) -> Option<LevelOrdinal> {
+    let ordinal = required_ordinal(level, "ordinal", "write ordinal = 0 for the ground floor")?;
+    level.name_record(format!("level {ordinal}"));
+    Some(ordinal)
+}
+
+/// The level without its floor plan.
+pub(super) fn level(keys: &Keys<'_, '_>, ordinal: LevelOrdinal) -> Level {
+    let elevation = keys.number_in("elevation", -1_000.0, 1_000.0, " m").unwrap_or(0.0);
+    let name = keys.text("name").map_or_else(|| format!("Level {ordinal}"), str::to_owned);
+    Level { ordinal, name, elevation, outline: outline(keys), plan: None }
 }
 
 fn required_ordinal(keys: &Keys<'_, '_>, key: &str, help: &str) -> Option<LevelOrdinal> {
@@ -235,7 +289,7 @@ fn outline(level: &Keys<'_, '_>) -> Option<Ring> {
         };
         match point {
             Some((x, y)) if geometry::is_near(Point { x, y }) => {
-                ring.push(Point { x, y });
+                ring.push(Point { x: geometry::millimetres(x), y: geometry::millimetres(y) });
                 lines.push(*line);
             }
             Some((x, y)) => {
@@ -272,10 +326,9 @@ fn receivers(keys: &Keys<'_, '_>, plan: &Plan) -> (Vec<Receiver>, Option<Vec<Rec
     let mut lines: HashMap<ReceiverId, usize> = HashMap::new();
     let mut receivers = Vec::new();
     for mut receiver in keys.tables("receiver", RECEIVER_KEYS) {
-        let id = receiver.required("id", "write id = \"r1\"", ReceiverId::new);
+        let id = receiver_id(&mut receiver);
         complete &= id.is_some();
         if let Some(id) = &id {
-            receiver.name_record(format!("receiver \"{id}\""));
             if let Some(first) = lines.get(id) {
                 let message = format!("the id \"{id}\" is taken by the receiver on line {first}");
                 receiver.fault_at("id", message, Some("give each receiver its own"));
@@ -283,20 +336,31 @@ fn receivers(keys: &Keys<'_, '_>, plan: &Plan) -> (Vec<Receiver>, Option<Vec<Rec
                 lines.insert(id.clone(), receiver.line_of("id"));
             }
         }
-        let point = receiver_point(&receiver, plan);
-        let z = if receiver.has("z") {
-            receiver.number_in("z", -100.0, 100.0, " m above the floor")
-        } else {
-            Some(USUAL_RECEIVER_HEIGHT)
-        };
-        let level = receiver_level(&receiver, plan);
-        let rssi_offset =
-            if receiver.has("rssi_offset") { receiver.number_in("rssi_offset", -60.0, 60.0, " dB") } else { Some(0.0) };
-        if let (Some(id), Some(point), Some(z), Some(level), Some(rssi_offset)) = (id, point, z, level, rssi_offset) {
-            receivers.push(Receiver { id, point, z, level, rssi_offset });
-        }
+        receivers.extend(self::receiver(&receiver, id, plan));
     }
     (receivers, complete.then(|| lines.into_keys().collect()))
+}
+
+/// The id of a receiver, which names it in messages from then on.
+pub(super) fn receiver_id(receiver: &mut Keys<'_, '_>) -> Option<ReceiverId> {
+    let id = receiver.required("id", "write id = \"r1\"", ReceiverId::new)?;
+    receiver.name_record(format!("receiver \"{id}\""));
+    Some(id)
+}
+
+pub(super) fn receiver(receiver: &Keys<'_, '_>, id: Option<ReceiverId>, plan: &Plan) -> Option<Receiver> {
+    let point = receiver_point(receiver, plan);
+    let z = if receiver.has("z") {
+        receiver.number_in("z", -100.0, 100.0, " m above the floor")
+    } else {
+        Some(USUAL_RECEIVER_HEIGHT)
+    };
+    let level = receiver_level(receiver, plan);
+    let rssi_offset =
+        if receiver.has("rssi_offset") { receiver.number_in("rssi_offset", -60.0, 60.0, " dB") } else { Some(0.0) };
+    let Point { x, y } = point?;
+    let point = Point { x: geometry::millimetres(x), y: geometry::millimetres(y) };
+    Some(Receiver { id: id?, point, z: z?, level: level?, rssi_offset: rssi_offset? })
 }
 
 fn receiver_point(receiver: &Keys<'_, '_>, plan: &Plan) -> Option<Point> {

@@ -23,6 +23,9 @@ const MAX_METADATA: usize = 16 << 10;
 /// Members of an object: a wrong file is not to be listed key by key.
 const MAX_MEMBERS: usize = 200;
 
+/// Members of a feature; a file may have others (RFC 7946, 6.1), which are ignored.
+const FEATURE_KEYS: &[&str] = &["type", "id", "properties", "geometry", "shape_m", "bbox"];
+
 const KEYS: &[&str] = &[
     "id",
     "name",
@@ -44,22 +47,21 @@ pub(super) fn load(report: &FileReport, plan: &Plan) -> Vec<Zone> {
     let help = "a site without zones has {\"type\": \"FeatureCollection\", \"features\": []} in it";
     let Some(text) = text::read(report, MAX_BYTES, help) else { return Vec::new() };
     let source = Source::new(&text);
-    let root = match source.root() {
-        Ok(root) => root,
-        Err(error) => {
-            report
-                .error(format!("column {}: broken JSON: {}", error.column(), json::words(&error)))
-                .at(error.line())
-                .help("look for a missing or surplus comma, quote or bracket just before");
-            return Vec::new();
-        }
-    };
+    let Some(root) = source.root_or_fault(report) else { return Vec::new() };
     let Some(features) = features(report, &source, root) else { return Vec::new() };
-    let mut reader =
-        Reader { report, source: &source, plan, lines: HashMap::new(), shapes: ShapeReader::new(plan.frame) };
-    let zones = features.into_iter().enumerate().filter_map(|(at, feature)| reader.feature(at + 1, feature)).collect();
+    let mut reader = Reader::new(report, &source, plan, false);
+    let named = features.into_iter().enumerate().map(|(at, feature)| (format!("feature {}", at + 1), feature));
+    let zones = named.filter_map(|(name, feature)| reader.feature(name, feature)).collect();
     reader.shapes.report_far(report);
     zones
+}
+
+/// Reads one feature that stands alone.
+pub(super) fn read_one(report: &FileReport, source: &Source<'_>, root: &RawValue, plan: &Plan) -> Option<Zone> {
+    let mut reader = Reader::new(report, source, plan, true);
+    let zone = reader.feature("zone".to_owned(), root);
+    reader.shapes.report_far(report);
+    zone
 }
 
 /// The features of the collection.
@@ -113,6 +115,8 @@ struct Reader<'r, 't> {
     plan: &'r Plan,
     lines: HashMap<ZoneId, usize>,
     shapes: ShapeReader,
+    /// Whether members that are not known are faults.
+    is_strict: bool,
 }
 
 /// A feature while it is read.
@@ -146,6 +150,17 @@ impl<'t> Feature<'_, 't> {
         }
     }
 
+    fn unknown_members(&self, members: &[(String, &'t RawValue)]) {
+        for (name, value) in members.iter().filter(|(name, _)| !FEATURE_KEYS.contains(&name.as_str())) {
+            let help = if KEYS.contains(&name.as_str()) {
+                "it belongs into \"properties\"".to_owned()
+            } else {
+                nearest(name, FEATURE_KEYS)
+            };
+            self.fault(value, format!("unknown key \"{}\"", short(name)), Some(&help));
+        }
+    }
+
     fn unknown_properties(&self, properties: &[(String, &'t RawValue)]) {
         for (name, value) in properties {
             if !KEYS.contains(&name.as_str()) {
@@ -158,9 +173,14 @@ impl<'t> Feature<'_, 't> {
     }
 }
 
-impl<'t> Reader<'_, 't> {
-    fn feature(&mut self, number: usize, raw: &'t RawValue) -> Option<Zone> {
-        let mut feature = Feature { report: self.report, source: self.source, record: format!("feature {number}") };
+impl<'r, 't> Reader<'r, 't> {
+    fn new(report: &'r FileReport, source: &'r Source<'t>, plan: &'r Plan, is_strict: bool) -> Self {
+        Self { report, source, plan, lines: HashMap::new(), shapes: ShapeReader::new(plan.frame), is_strict }
+    }
+
+    /// Reads a feature, which is called `name` while its id is not known.
+    fn feature(&mut self, name: String, raw: &'t RawValue) -> Option<Zone> {
+        let mut feature = Feature { report: self.report, source: self.source, record: name };
         let members = feature.members(raw, "the feature")?;
         let get = |key: &str| members.iter().find(|(name, _)| name == key).map(|&(_, value)| value);
         match get("type").map(|value| (value, json::text(value))) {
@@ -177,7 +197,16 @@ impl<'t> Reader<'_, 't> {
             properties.iter().find(|(name, value)| name == key && !json::is_null(value)).map(|&(_, value)| value)
         };
 
-        let id = self.id(&mut feature, property("id"), value);
+        let outer_id = get("id").filter(|id| self.is_strict && !json::is_null(id));
+        let id = self.id(&mut feature, property("id").or(outer_id), value);
+        if let (Some(inner), Some(outer)) = (property("id"), outer_id)
+            && inner.get() != outer.get()
+        {
+            feature.fault(outer, "\"id\" is not the property \"id\"", Some("write the same id, or remove one"));
+        }
+        if self.is_strict {
+            feature.unknown_members(&members);
+        }
         feature.unknown_properties(&properties);
         let name = property("name").and_then(|value| match json::text(value) {
             Ok(name) => Some(name),
@@ -195,10 +224,48 @@ impl<'t> Reader<'_, 't> {
         if let (true, Some(value)) = (is_site, property(presence::MARGIN)) {
             feature.fault(value, "the zone \"site\" has no border to be moved", Some("remove margin_m"));
         }
-        let shape = self.shape(&feature, get("geometry"), property("radius_m"), raw, is_site);
+        let metres = get("shape_m").filter(|value| !json::is_null(value));
+        let shape = match metres.filter(|_| !is_site) {
+            None => {
+                if let Some(value) = metres {
+                    let help = "write \"shape_m\": null, or give the zone another id";
+                    feature.fault(value, "the zone \"site\" is the whole store, and has no shape", Some(help));
+                }
+                self.shape(&feature, get("geometry"), property("radius_m"), raw, is_site)
+            }
+            Some(metres) => self.shape_in_metres(&feature, metres, get("geometry"), property("radius_m")),
+        };
         let id = id?;
         let name = name.unwrap_or_else(|| id.to_string());
         Some(Zone { id, name, level: level?, shape: shape?, labels, metadata: metadata?, presence })
+    }
+
+    /// The shape given in metres. What was given out with both is taken back with both, as long as they agree.
+    fn shape_in_metres(
+        &mut self,
+        feature: &Feature<'_, '_>,
+        metres: &'t RawValue,
+        geometry: Option<&'t RawValue>,
+        radius: Option<&'t RawValue>,
+    ) -> Option<Shape> {
+        let mut fault = |value: &RawValue, message: String, help: Option<&str>| feature.fault(value, message, help);
+        let shape = self.shapes.read_metres(&feature.record, self.source, metres, &mut fault);
+        let geometry = geometry.filter(|geometry| !json::is_null(geometry));
+        let Some(geometry) = geometry else {
+            if let Some(radius) = radius {
+                feature.fault(radius, "radius_m goes with a Point in \"geometry\"", Some("remove it"));
+            }
+            return shape;
+        };
+        let mut fault = |value: &RawValue, message: String, help: Option<&str>| feature.fault(value, message, help);
+        let other = self.shapes.read(&feature.record, self.source, geometry, radius, &mut fault);
+        let (shape, other) = (shape?, other?);
+        if shape != other {
+            let message = "\"geometry\" and \"shape_m\" are both given, and are different shapes";
+            feature.fault(metres, message, Some("send the one that was changed, without the other"));
+            return None;
+        }
+        Some(shape)
     }
 
     fn id(&mut self, feature: &mut Feature<'_, '_>, id: Option<&'t RawValue>, at: &RawValue) -> Option<ZoneId> {

@@ -129,7 +129,7 @@ fn two_beacons_exchange_their_identities_in_one_edit() {
     let [one, other] = [&registry.beacons[0], &registry.beacons[1]];
     let put = [(one, other.identity), (other, one.identity)]
         .map(|(beacon, identity)| Record::Beacon(Arc::new(Beacon { identity, ..beacon.as_ref().clone() })));
-    let next = registry.edited(&Edit { put: put.to_vec(), remove: vec![] }).unwrap();
+    let next = registry.edited(&Edit { put: put.to_vec(), ..Edit::default() }).unwrap();
     assert_eq!(next.beacon_of(&one.identity), registry.beacon(&other.id));
     assert_eq!(next.beacon_of(&other.identity), registry.beacon(&one.id));
 }
@@ -137,6 +137,6 @@ fn two_beacons_exchange_their_identities_in_one_edit() {
 #[test]
 fn a_level_with_something_on_it_is_not_removed() {
     let registry = fixture::registry(&fixture::settings());
-    let errors = registry.edited(&Edit { put: vec![], remove: vec![Key::Level(LevelOrdinal(0))] }).unwrap_err();
+    let errors = registry.edited(&Edit { remove: vec![Key::Level(LevelOrdinal(0))], ..Edit::default() }).unwrap_err();
     assert!(matches!(errors[0], RegistryError::UnknownLevel { kind: "receiver", .. }), "{errors:?}");
 }

@@ -43,5 +43,6 @@ pub mod store;
 mod throttle;
 
 pub mod gateway;
+pub mod http;
 
 pub mod cli;

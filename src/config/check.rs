@@ -89,8 +89,9 @@ pub fn check(gateway: Option<&Path>, site_dir: Option<&Path>) -> Checked {
 
 /// Looks into the files that gateway.toml names.
 fn files(report: &FileReport, loaded: &Loaded) {
-    let mut certificates: Option<Vec<CertificateDer<'static>>> = None;
-    let mut private_key: Option<(PrivateKeyDer<'static>, usize)> = None;
+    // By section: the first is the broker's, the other that of `[http]`.
+    let mut certificates: [Option<Vec<CertificateDer<'static>>>; 2] = [None, None];
+    let mut private_keys: [Option<(PrivateKeyDer<'static>, usize)>; 2] = [None, None];
     for (key, path, line) in &loaded.files {
         let fault = |message: String, help: &str| {
             report.error(format!("{key}: {}: {message}", path.display())).at(*line).help(help);
@@ -101,6 +102,7 @@ fn files(report: &FileReport, loaded: &Loaded) {
             }
             continue;
         }
+        let (section, key) = key.strip_prefix("http.").map_or((0, *key), |key| (1, key));
         let bytes = match text::read_bytes(path, MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -108,33 +110,34 @@ fn files(report: &FileReport, loaded: &Loaded) {
                 continue;
             }
         };
-        if matches!(*key, "password_file" | "key_file") && is_world_readable(path) {
+        if matches!(key, "password_file" | "key_file") && is_world_readable(path) {
             report
                 .warning(format!("{key}: {}: every user of this machine can read the secret", path.display()))
                 .at(*line)
                 .help(format!("chmod 600 {}", path.display()));
         }
-        match *key {
+        match key {
             "password_file" => {
                 if bytes.iter().all(u8::is_ascii_whitespace) {
                     fault("the file is empty".to_owned(), "write the password into it");
                 }
             }
             "key_file" => match PrivateKeyDer::from_pem_slice(&bytes) {
-                Ok(found) => private_key = Some((found, *line)),
+                Ok(found) => private_keys[section] = Some((found, *line)),
                 Err(error) => fault(
                     format!("no private key in PEM: {error}"),
                     "it must hold BEGIN PRIVATE KEY, not encrypted by a pass phrase",
                 ),
             },
             _ => match read_certificates(&bytes) {
-                Ok(found) if *key == "certificate_file" => certificates = Some(found),
+                Ok(found) if key == "certificate_file" => certificates[section] = Some(found),
                 Ok(_) => {}
                 Err(error) => fault(error, "it must hold BEGIN CERTIFICATE and so on"),
             },
         }
     }
-    if let (Some(certificates), Some((private_key, line))) = (certificates, private_key) {
+    for (certificates, private_key) in certificates.into_iter().zip(private_keys) {
+        let (Some(certificates), Some((private_key, line))) = (certificates, private_key) else { continue };
         let provider = rustls::crypto::ring::default_provider();
         if let Err(error) = CertifiedKey::from_der(certificates, private_key, &provider) {
             report

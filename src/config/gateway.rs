@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http_section::HttpConfig;
 use crate::model::{GatewayId, ReceiverId};
 
 /// This gateway.
@@ -22,6 +23,8 @@ pub struct GatewayConfig {
     pub outbox: OutboxConfig,
     /// What is kept of what was heard.
     pub record: RecordConfig,
+    /// The API and the web UI.
+    pub http: HttpConfig,
 }
 
 /// `[record]`.

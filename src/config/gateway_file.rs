@@ -10,6 +10,7 @@ use url::Url;
 use super::broker::{broker, is_local};
 use super::diagnostic::{Diagnostic, Faults, FileReport, conclude};
 use super::gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
+use super::http_section::{HTTP_KEYS, HttpConfig, http};
 use super::text::{self, nearest, short};
 use super::toml_file::{Document, Keys};
 use crate::model::{GatewayId, ReceiverId, format_duration, parse_duration};
@@ -88,8 +89,8 @@ fn read(report: &FileReport, credentials: Option<&Path>) -> Loaded {
 }
 
 /// Where files are looked for.
-struct Paths<'p> {
-    base: &'p Path,
+pub(super) struct Paths<'p> {
+    pub(super) base: &'p Path,
     credentials: Option<&'p Path>,
 }
 
@@ -107,9 +108,11 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option
     } else {
         Some(RecordConfig::default())
     };
-    if keys.has("http") {
-        keys.warn_at("http", "this version serves no HTTP; [http] is ignored", None);
-    }
+    let http = if keys.has("http") {
+        keys.table("http", HTTP_KEYS).and_then(|table| http(&table, paths, &mut loaded.files))
+    } else {
+        Some(HttpConfig::default())
+    };
     let mqtt = if keys.has("mqtt") {
         keys.table("mqtt", MQTT_KEYS).and_then(|mqtt| self::mqtt(&mqtt, paths, &mut loaded.files))
     } else {
@@ -129,6 +132,7 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option
         mqtt: mqtt?,
         outbox: outbox?,
         record: record?,
+        http: http?,
     })
 }
 
@@ -188,7 +192,7 @@ fn megabytes(keys: &Keys<'_, '_>, key: &str, default: u64) -> Option<u64> {
     None
 }
 
-fn path(text: &str) -> Result<PathBuf, &'static str> {
+pub(super) fn path(text: &str) -> Result<PathBuf, &'static str> {
     if text.is_empty() {
         Err("the path is empty")
     } else if text.contains('\0') {
@@ -327,7 +331,7 @@ fn mqtt(keys: &Keys<'_, '_>, paths: &Paths<'_>, files: &mut Vec<(&'static str, P
 }
 
 /// Beside the file, or where systemd has put it.
-fn secret(path: &Path, paths: &Paths<'_>) -> PathBuf {
+pub(super) fn secret(path: &Path, paths: &Paths<'_>) -> PathBuf {
     let beside = paths.base.join(path);
     match paths.credentials.map(|directory| directory.join(path)) {
         Some(credential) if path.is_relative() && !beside.exists() && credential.exists() => credential,

@@ -10,6 +10,7 @@ mod check;
 mod diagnostic;
 mod gateway;
 mod gateway_file;
+mod http_section;
 mod site;
 mod text;
 mod toml_file;
@@ -18,6 +19,7 @@ pub use check::{Checked, check};
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
 pub use gateway_file::load_gateway;
+pub use http_section::HttpConfig;
 pub use site::{
     BundledSite, CALIBRATION, WalkPoint, calibration_text, etag, from_json, from_stored, load_bundled_site,
     load_points, load_site, load_site_uncalibrated, record_from_stored, to_json, zone_json_with_shape,

@@ -1,0 +1,47 @@
+//! Whether it runs.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::app::App;
+use crate::http::reply::json;
+use crate::http::schema;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready)).routes(routes!(document))
+}
+
+/// Whether the gateway answers
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()),
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
+async fn health() -> &'static str {
+    "ok"
+}
+
+/// Whether the gateway is ready: it knows its state, and events are kept
+#[utoipa::path(get, path = "/readyz", tag = "health", security(()),
+    responses(
+        (status = 200, description = "It is", body = schema::Ready),
+        (status = 503, description = "It is not, or it is busy", body = schema::Ready),
+    ))]
+async fn ready(State(app): State<App>) -> Response {
+    let status = app.services.live.latest_status();
+    let reason = match &status {
+        None => Some("the gateway is starting".to_owned()),
+        Some(status) => status["store"]["failing"].as_str().map(|why| format!("nothing can be stored: {why}")),
+    };
+    let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(code, &json!({"ready": reason.is_none(), "reason": reason}))
+}
+
+/// This document
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "health",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+async fn document(State(app): State<App>) -> Response {
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], app.document.clone()).into_response()
+}

@@ -1,0 +1,28 @@
+//! The routes.
+
+mod access;
+mod collections;
+mod health;
+mod history;
+mod live;
+mod nearby;
+mod records;
+mod site;
+mod stream;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::app::App;
+
+/// All of them.
+pub fn all() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(site::routes())
+        .merge(collections::routes())
+        .merge(history::routes())
+        .merge(live::routes())
+        .merge(stream::routes())
+        .merge(nearby::routes())
+        .merge(access::routes())
+        .merge(health::routes())
+}

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, Connect, Place, Request};
-use super::records::{self, How, Kind, ListArgs, RemoveArgs, ShowArgs, text_of};
+use super::records::{self, How, Kind, RemoveArgs, ShowArgs, text_of};
 use super::table::{number, print, text};
 use super::zone::{Corners, corners};
 
@@ -36,7 +36,13 @@ pub(super) struct Args {
 enum Action {
     Add(AddArgs),
     /// Lists the levels, from the lowest
-    List(ListArgs),
+    List {
+        /// Print JSON Lines: one level a line, as the API gives it
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        connect: Connect,
+    },
     /// Shows one level
     Show(ShowArgs),
     /// Removes levels that nothing is on
@@ -99,7 +105,7 @@ struct PlanArgs {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Add(args) => add(&args),
-        Action::List(args) => records::list(&KIND, &args, None),
+        Action::List { json, connect } => records::list_all(&KIND, json, &connect),
         Action::Show(args) => records::show(&KIND, &args),
         Action::Remove(args) => records::remove(&KIND, &args, "", "move or remove what is on it first"),
         Action::Plan(args) => plan(&args),
@@ -129,7 +135,7 @@ fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let mut client = args.connect.client()?;
     let path = format!("/levels/{}/plan", args.ordinal);
     if args.remove {
-        let tag = plan_tag(&mut client, &path)?.context("the level has no floor plan")?;
+        let tag = tag(&mut client, args.ordinal)?;
         let removed = client.send(&Request::delete(&path).if_match(tag))?;
         print(&format!("removed the floor plan of level {}{}\n", args.ordinal, records::revision(removed.revision)))?;
         return Ok(ExitCode::SUCCESS);
@@ -137,17 +143,13 @@ fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     if let Some(file) = &args.file {
         let picture = read(file)?;
         let media_type = media_type(file, &picture)?;
-        let request = Request::put(&path, media_type, picture).read_from(Place::File(file.clone()));
-        let request = match plan_tag(&mut client, &path)? {
-            Some(tag) => request.if_match(tag),
-            None => request.if_none(),
-        };
+        let tag = tag(&mut client, args.ordinal)?;
+        let request = Request::put(&path, media_type, picture).if_match(tag).read_from(Place::File(file.clone()));
         let answer = client.send(&request)?;
         print(&format!("the floor plan of level {} is there{}\n", args.ordinal, records::revision(answer.revision)))?;
     }
     if let (Some(x), Some(y), Some(scale)) = (args.x, args.y, args.metres_per_pixel) {
-        let tag = client.send(&Request::get(format!("/levels/{}", args.ordinal)))?.tag;
-        let tag = tag.context("the gateway gives the level no tag")?;
+        let tag = tag(&mut client, args.ordinal)?;
         let placement = json!({ "x": x, "y": y, "metres_per_pixel": scale, "bearing": args.bearing }).to_string();
         let put = Request::put(format!("{path}/placement"), "application/json", placement).if_match(tag);
         let answer = client.send(&put)?;
@@ -156,9 +158,11 @@ fn plan(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tag of the picture that is there.
-fn plan_tag(client: &mut Client, path: &str) -> anyhow::Result<Option<String>> {
-    Ok(client.find(&Request::get(path))?.and_then(|answer| answer.tag))
+/// The tag of a level, which its floor plan is a part of.
+fn tag(client: &mut Client, ordinal: i32) -> anyhow::Result<String> {
+    let found = client.find(&Request::get(format!("/levels/{ordinal}")))?;
+    let found = found.with_context(|| format!("there is no level {ordinal}; \"beaconfence level add\" makes it"))?;
+    found.tag.context("the gateway gives the level no tag")
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {

@@ -8,9 +8,12 @@ use serde_json::Value;
 
 use super::client::{Fault, Place};
 use super::table::{counted, printable, thousands};
+use crate::registrar::{Change, Verb};
 
 /// So many ids of each sort are named; the rest is counted.
 const MOST_NAMED: usize = 30;
+/// So many of each sort are listed for programs, as the API does it.
+const MOST_LISTED: usize = 1_000;
 /// So many units of an archive that became nothing are named with their reason.
 const MOST_SKIPPED: usize = 5;
 
@@ -91,6 +94,25 @@ struct Skipped {
 }
 
 impl Plan {
+    /// Of a change to a data directory, after which there are so many records.
+    pub(super) fn of_change(change: &Change, applied: bool, revision: u64, records: u64) -> Self {
+        let named = |verb: Verb| -> Vec<Named> {
+            let items = change.items.iter().filter(|item| item.action == verb).take(MOST_LISTED);
+            items.map(|item| Named { kind: item.kind.to_string(), id: item.id.clone() }).collect()
+        };
+        let crate::registrar::Counts { added, changed, removed } = change.counts;
+        Self {
+            applied,
+            revision: Some(revision),
+            added: named(Verb::Added),
+            changed: named(Verb::Changed),
+            removed: named(Verb::Removed),
+            counts: Counts { added, changed, removed, unchanged: records.saturating_sub(added + changed) },
+            warnings: Vec::new(),
+            accounting: None,
+        }
+    }
+
     /// Says on stderr what is allowed, but hardly meant.
     pub(super) fn tell_warnings(&self, place: &Place) {
         for warning in &self.warnings {

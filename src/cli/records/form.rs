@@ -37,8 +37,11 @@ pub(in crate::cli) fn differences(before: &Value, after: &Value) -> Vec<String> 
         })
         .collect();
     if before.get("geometry") != after.get("geometry") {
-        let shape = |of: &Value| of.get("shape_m").map_or("-".to_owned(), |shape| short(&shape_text(shape)));
-        lines.push(printable(&format!("shape: {} -> {}", shape(before), shape(after))));
+        let shape = |of: &Value| of.get("shape_m").map(|shape| short(&shape_text(shape)));
+        lines.push(match (shape(before), shape(after)) {
+            (Some(old), Some(new)) => printable(&format!("shape: {old} -> {new}")),
+            _ => "shape: another one".to_owned(),
+        });
     }
     lines
 }

@@ -79,6 +79,18 @@ pub(in crate::cli) fn list(kind: &Kind, args: &ListArgs, level: Option<i32>) -> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// Lists records that come all at once.
+pub(in crate::cli) fn list_all(kind: &Kind, json: bool, connect: &Connect) -> anyhow::Result<ExitCode> {
+    let Page { items, .. } = connect.client()?.send(&Request::get(kind.path))?.json()?;
+    let out = if json {
+        items.iter().map(|item| format!("{item}\n")).collect()
+    } else {
+        table::lines(kind.columns, items.iter().map(kind.row).collect())
+    };
+    table::print(&out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Gives each page of a listing, up to `limit` records in all; returns how many there are.
 pub(in crate::cli) fn each_page(
     client: &mut Client,

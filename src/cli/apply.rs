@@ -111,7 +111,8 @@ fn body(dir: &Path, registry: &Registry, pictures: &Plans) -> anyhow::Result<Vec
             continue;
         }
         let text = super::import::read(&file)?;
-        let text = String::from_utf8(text).ok().with_context(|| format!("{}: the file is not UTF-8", file.display()))?;
+        let text =
+            String::from_utf8(text).ok().with_context(|| format!("{}: the file is not UTF-8", file.display()))?;
         files.insert(name.to_owned(), json!(text));
     }
     let mut plans = Map::new();

@@ -14,6 +14,7 @@ const KIND: Kind = Kind {
     columns: &[text("id"), text("identity"), text("device or place"), number("power")],
     row,
     is_posted: true,
+    has_advice: false,
     id: Kind::id_of_most,
 };
 

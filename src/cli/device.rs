@@ -14,6 +14,7 @@ const KIND: Kind = Kind {
     columns: &[text("id"), text("kind"), text("consent"), text("labels")],
     row,
     is_posted: true,
+    has_advice: false,
     id: Kind::id_of_most,
 };
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -55,7 +56,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What the gateway exports, read as any site is: nothing is written that could not be applied again.
-fn fetch(client: &mut Client) -> anyhow::Result<(Registry, Plans)> {
+fn fetch(client: &mut Client) -> anyhow::Result<(Arc<Registry>, Plans)> {
     let Exported { files, plans } = client.send(&Request::get("/export").long(MOST_EXPORT_BYTES))?.json()?;
     let pictures = plans.unwrap_or_default().into_iter().map(|(name, text)| {
         let picture = base64::decode(&text).with_context(|| format!("the floor plan {name:?} arrives damaged"))?;
@@ -63,5 +64,5 @@ fn fetch(client: &mut Client) -> anyhow::Result<(Registry, Plans)> {
     });
     let pictures = pictures.collect::<anyhow::Result<_>>()?;
     let (registry, pictures, _) = config::read_site_texts(files, pictures)?;
-    Ok((registry, pictures))
+    Ok((Arc::new(registry), pictures))
 }

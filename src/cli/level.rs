@@ -17,6 +17,7 @@ const KIND: Kind = Kind {
     columns: &[number("ordinal"), text("name"), number("elevation"), text("outline"), text("floor plan")],
     row,
     is_posted: false,
+    has_advice: false,
     id: |level| Some(level.get("ordinal")?.as_i64()?.to_string()),
 };
 
@@ -64,8 +65,8 @@ struct AddArgs {
     /// How high its floor is, in metres over the same zero for all
     #[arg(long, value_name = "METRES", allow_negative_numbers = true, conflicts_with = "file")]
     elevation: Option<f64>,
-    /// Its walls in metres of the site: devices are never placed outside
-    #[arg(long, value_name = "\"X,Y X,Y X,Y …\"", allow_hyphen_values = true, conflicts_with = "file", value_parser = corners)]
+    /// Its walls in metres of the site, as "X,Y X,Y X,Y": devices are never placed outside
+    #[arg(long, value_name = "CORNERS", allow_hyphen_values = true, conflicts_with = "file", value_parser = corners)]
     outline: Option<Corners>,
     #[command(flatten)]
     how: How,

@@ -13,6 +13,8 @@ macro_rules! tell {
     }};
 }
 
+mod apply;
+mod base64;
 mod beacon;
 mod calibrate;
 mod check;
@@ -22,12 +24,14 @@ mod decode;
 pub mod demo;
 mod device;
 mod events;
+mod export;
 mod faults;
 mod history;
 mod import;
 mod level;
 mod log;
 mod man;
+mod offline;
 mod outbox;
 mod plan;
 mod receiver;
@@ -60,6 +64,8 @@ enum Command {
     Simulate(simulate::Args),
     Events(events::Args),
     Outbox(outbox::Args),
+    Apply(apply::Args),
+    Export(export::Args),
     Site(site::Args),
     Level(level::Args),
     Receiver(receiver::Args),
@@ -85,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Events(args) => events::run(args),
         Command::Outbox(args) => outbox::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::Export(args) => export::run(args),
         Command::Site(args) => site::run(args),
         Command::Level(args) => level::run(args),
         Command::Receiver(args) => receiver::run(args),

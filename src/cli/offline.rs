@@ -1,6 +1,7 @@
 //! The data directory of a gateway that does not run.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -57,7 +58,8 @@ impl Target {
         let change = registrar.plan(&self.edit)?;
         let pictures = std::mem::take(&mut self.pictures).into_iter();
         let pictures = pictures.map(|(ordinal, picture)| (ordinal, picture.bytes.into())).collect();
-        let applied = registrar.apply(std::mem::take(&mut self.edit), pictures, &author(), Action::Apply);
+        let author = author();
+        let applied = registrar.apply(std::mem::take(&mut self.edit), pictures, &author, Action::Apply);
         let Applied { revision, .. } = self.runtime.block_on(applied)?;
         Ok(Plan::of_change(&change, true, revision, self.records))
     }
@@ -71,7 +73,7 @@ impl Target {
 }
 
 /// The registry in a data directory, with the pictures of its levels.
-pub(super) fn read(connect: &Connect) -> anyhow::Result<(Registry, Plans)> {
+pub(super) fn read(connect: &Connect) -> anyhow::Result<(Arc<Registry>, Plans)> {
     let config = settings(connect)?;
     anyhow::ensure!(
         config.data_dir.is_dir(),
@@ -85,7 +87,7 @@ pub(super) fn read(connect: &Connect) -> anyhow::Result<(Registry, Plans)> {
     let pictures = pictures(offline.registrar(), &registry)?;
     let _in_runtime = runtime.enter();
     offline.close()?;
-    Ok((registry.as_ref().clone(), pictures))
+    Ok((registry, pictures))
 }
 
 fn pictures(registrar: &Registrar, registry: &Registry) -> anyhow::Result<Plans> {

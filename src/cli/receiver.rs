@@ -14,6 +14,7 @@ const KIND: Kind = Kind {
     columns: &[text("id"), number("level"), number("x"), number("y"), number("z"), number("rssi offset")],
     row,
     is_posted: true,
+    has_advice: false,
     id: Kind::id_of_most,
 };
 

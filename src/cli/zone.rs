@@ -15,6 +15,7 @@ const KIND: Kind = Kind {
     columns: &[text("id"), text("name"), number("level"), text("shape"), text("labels")],
     row,
     is_posted: true,
+    has_advice: true,
     id: |zone| zone.get("properties")?.get("id")?.as_str().map(str::to_owned),
 };
 
@@ -62,11 +63,11 @@ struct AddArgs {
     /// Its level
     #[arg(long, value_name = "ORDINAL", allow_negative_numbers = true, conflicts_with = "file")]
     level: Option<i32>,
-    /// Its corners in metres; may be given several times, for an area of several parts
-    #[arg(long, value_name = "\"X,Y X,Y X,Y …\"", allow_hyphen_values = true, conflicts_with_all = ["file", "circle"], value_parser = corners)]
+    /// Its corners in metres, as "X,Y X,Y X,Y"; may be given several times, for an area of several parts
+    #[arg(long, value_name = "CORNERS", allow_hyphen_values = true, conflicts_with_all = ["file", "circle"], value_parser = corners)]
     polygon: Vec<Corners>,
-    /// Its centre and radius in metres
-    #[arg(long, value_name = "\"X,Y RADIUS\"", allow_hyphen_values = true, conflicts_with = "file", value_parser = circle)]
+    /// Its centre and radius in metres, as "X,Y RADIUS"
+    #[arg(long, value_name = "CIRCLE", allow_hyphen_values = true, conflicts_with = "file", value_parser = circle)]
     circle: Option<Circle>,
     /// A label; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE", conflicts_with = "file", value_parser = label)]
@@ -75,13 +76,13 @@ struct AddArgs {
     #[arg(long, value_name = "JSON", conflicts_with = "file", value_parser = object)]
     metadata: Option<Value>,
     /// A device has entered when it is inside with that probability …
-    #[arg(long, value_name = "0 TO 1", conflicts_with = "file")]
+    #[arg(long, value_name = "P", conflicts_with = "file")]
     enter_probability: Option<f64>,
     /// … for that long, such as 3s
     #[arg(long, value_name = "DURATION", conflicts_with = "file")]
     enter_after: Option<String>,
     /// It has left when the probability is below that …
-    #[arg(long, value_name = "0 TO 1", conflicts_with = "file")]
+    #[arg(long, value_name = "P", conflicts_with = "file")]
     exit_probability: Option<f64>,
     /// … for that long
     #[arg(long, value_name = "DURATION", conflicts_with = "file")]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::client::{Client, Connect, Refused, Request, encoded};
+use super::client::{Client, Connect, Fault, Place, Refused, Request, encoded};
 use super::table::{Column, print};
 
 pub(super) use add::{How, add, change, merged, read_record};
@@ -29,6 +29,8 @@ pub(super) struct Kind {
     pub(super) row: fn(&Value) -> Vec<String>,
     /// Whether the API makes new ones from a POST.
     pub(super) is_posted: bool,
+    /// Whether the API knows what is unwise about one.
+    pub(super) has_advice: bool,
     /// Its id in the JSON form.
     pub(super) id: fn(&Value) -> Option<String>,
 }
@@ -81,8 +83,24 @@ pub(super) fn show(kind: &Kind, args: &ShowArgs) -> anyhow::Result<ExitCode> {
         print(&format!("{record}\n"))?;
     } else {
         print(&describe(&record))?;
+        if kind.has_advice {
+            advise(&mut client, &format!("{}/advice", kind.path_of(&args.id)))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says on stderr what is unwise about a record.
+fn advise(client: &mut Client, path: &str) -> anyhow::Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Advice {
+        items: Vec<Fault>,
+    }
+    let Some(answer) = client.find(&Request::get(path))? else { return Ok(()) };
+    for advice in answer.json::<Advice>()?.items {
+        tell!("{}", advice.line("warning", &Place::Arguments));
+    }
+    Ok(())
 }
 
 /// Removes records, one after the other, each as it is now. `query` says more to the API.

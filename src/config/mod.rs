@@ -10,7 +10,7 @@ mod check;
 mod diagnostic;
 mod gateway;
 mod gateway_file;
-pub use http_section::HttpConfig;
+mod http_section;
 mod plan_image;
 mod site;
 mod text;

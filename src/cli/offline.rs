@@ -31,7 +31,7 @@ impl Target {
         // A new database begins with the site alone, so that the plan names everything else.
         let first = Registry::new(target.site().clone(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let first = first.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
-        let offline = runtime.block_on(Offline::open(&config, &first, &author().0))?;
+        let offline = runtime.block_on(Offline::open(&config, Some(&first), &author().0))?;
         let known = offline.registrar().view().registry;
         anyhow::ensure!(
             known.site().id == target.site().id,
@@ -80,9 +80,8 @@ pub(super) fn read(connect: &Connect) -> anyhow::Result<(Arc<Registry>, Plans)> 
         "there is no data directory {} yet; start the gateway, or apply a site directory",
         config.data_dir.display()
     );
-    let (first, _) = config::load_site(&config.site)?;
     let runtime = runtime()?;
-    let offline = runtime.block_on(Offline::open(&config, &first, &author().0))?;
+    let offline = runtime.block_on(Offline::open(&config, None, &author().0))?;
     let registry = offline.registrar().view().registry;
     let pictures = pictures(offline.registrar(), &registry)?;
     let _in_runtime = runtime.enter();

@@ -18,6 +18,7 @@ mod archive;
 mod features;
 mod levels;
 mod names;
+mod said;
 #[cfg(test)]
 mod tests;
 mod zones;

@@ -17,7 +17,7 @@ mod text;
 mod toml_file;
 
 pub(crate) use advice::advise;
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_to_run};
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
 pub use gateway_file::load_gateway;

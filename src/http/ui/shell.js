@@ -6,11 +6,11 @@ import { choose, language, languages, t, word } from './i18n.js';
 import { may, model, on } from './model.js';
 import { places } from './notices.js';
 
-/** Pages in the order of the navigation: name, role that sees it. */
+/** Pages in the order of the navigation: name, role that sees it. An empty one sets groups apart. */
 const PAGES = [
-  ['setup', 'editor'], ['map', 'viewer'], ['nearby', 'editor'], null,
-  ['zones', 'viewer'], ['beacons', 'viewer'], ['devices', 'viewer'], ['receivers', 'viewer'], null,
-  ['events', 'viewer'], ['playback', 'viewer'], ['health', 'viewer'], null,
+  ['setup', 'editor'], ['map', 'viewer'], ['nearby', 'editor'], [],
+  ['zones', 'viewer'], ['beacons', 'viewer'], ['devices', 'viewer'], ['receivers', 'viewer'], [],
+  ['events', 'viewer'], ['playback', 'viewer'], ['health', 'viewer'], [],
   ['transfer', 'viewer'], ['history', 'viewer'], ['access', 'admin'],
 ];
 
@@ -52,9 +52,8 @@ export function switches(changed) {
 /** Builds the frame in `app`, and gives the place for pages. */
 export function frame(app, { signOut, redraw, signal }) {
   const main = h('main', { id: 'content', tabindex: '-1' });
-  const list = h('ul', null, PAGES.map(page => (page === null
-    ? h('li', { role: 'presentation', class: 'gap' })
-    : may(page[1]) && h('li', null, h('a', { href: `#/${page[0]}`, 'data-page': page[0] }, icon(page[0]), h('span', null, t(`page.${page[0]}`)))))));
+  const list = h('ul', null, PAGES.map(([page, role], at) => page && may(role)
+    && h('li', { class: PAGES[at - 1]?.length === 0 ? 'apart' : null }, h('a', { href: `#/${page}`, 'data-page': page }, icon(page), h('span', null, t(`page.${page}`))))));
   const nav = h('nav', { id: 'navigation', 'aria-label': t('navigation') }, list);
   const menu = h('button', {
     type: 'button', class: 'plain square menu', 'aria-label': t('menu'), 'aria-expanded': 'false', 'aria-controls': 'navigation',
@@ -70,7 +69,7 @@ export function frame(app, { signOut, redraw, signal }) {
     h('button', { type: 'button', class: 'plain square', 'aria-label': t('sign-out'), title: t('sign-out'), onclick: signOut }, icon('out')));
   const brand = h('p', { class: 'brand' }, h('img', { src: '/ui/icon.svg', alt: '', width: 28, height: 28 }), h('span', null, 'beaconfence'));
   const site = h('p', { class: 'site' });
-  const side = h('div', { class: 'side' }, h('div', { class: 'top' }, brand, menu), h('div', { class: 'drawer' }, site, nav, h('div', { class: 'foot' }, who, switches(redraw))));
+  const side = h('header', { class: 'side' }, h('div', { class: 'top' }, brand, menu), h('div', { class: 'drawer' }, site, nav, h('div', { class: 'foot' }, who, switches(redraw))));
   const banner = h('div', { class: 'banner', role: 'alert' });
   put(app,
     h('a', { class: 'skip', href: '#content', onclick: event => { event.preventDefault(); main.focus(); } }, t('skip')),

@@ -97,7 +97,14 @@ export async function gateway({ site, sightings = false } = {}) {
     /** A new token. */
     token: async (name, role) => (await local(socket, 'POST', '/api/v1/tokens', { name, role })).token,
     /** Hears something. */
-    hear: lines => fs.writeSync(feed, lines.map(line => `${JSON.stringify(line)}\n`).join('')),
+    hear(lines) {
+      try {
+        fs.writeSync(feed, lines.map(line => `${JSON.stringify(line)}\n`).join(''));
+      } catch (error) {
+        // The pipe is full: what is in the air and not heard is lost, as with a radio.
+        if (error.code !== 'EAGAIN') throw error;
+      }
+    },
     async close() {
       if (feed !== null) fs.closeSync(feed);
       await stop(child);

@@ -20,9 +20,9 @@ export function show({ signal, rest }) {
     collection: 'beacons', kind: 'beacon', signal, caption: t('page.beacons'), q: rest[0] ?? '',
     none: () => empty(t('beacons.empty'), t('beacons.empty.text'), may('editor') && add()),
     columns: [
-      ['field.id', beacon => beacon.id],
-      ['field.identity', beacon => h('code', null, beacon.identity)],
-      ['beacons.where', beacon => (beacon.device
+      [t('field.id'), beacon => beacon.id],
+      [t('field.identity'), beacon => h('code', null, beacon.identity)],
+      [t('beacons.where'), beacon => (beacon.device
         ? h('a', { href: `#/devices/${encodeURIComponent(beacon.device)}` }, beacon.device)
         : beacon.level === null ? '–' : t('beacons.fixed', { level: levelOf(beacon.level)?.name ?? beacon.level }))],
       ['', beacon => may('editor') && (beacon.level !== null

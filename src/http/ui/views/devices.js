@@ -17,10 +17,10 @@ export function show({ signal, rest }) {
     collection: 'devices', kind: 'device', signal, caption: t('page.devices'), q: rest[0] ?? '',
     none: () => empty(t('devices.empty'), t('devices.empty.text'), may('editor') && add()),
     columns: [
-      ['field.id', device => device.id],
-      ['field.kind', device => h('span', { class: `pill ${device.kind}` }, word('kinds.', device.kind))],
-      ['field.consent', device => (device.consent.length ? device.consent.map(one => word('consent.', one)).join(', ') : t(device.kind === 'customer' ? 'consent.none' : 'consent.not-needed'))],
-      ['field.labels', device => Object.entries(device.labels).map(([key, value]) => `${key}: ${value}`).join(', ') || '–'],
+      [t('field.id'), device => device.id],
+      [t('field.kind'), device => h('span', { class: `pill ${device.kind}` }, word('kinds.', device.kind))],
+      [t('field.consent'), device => (device.consent.length ? device.consent.map(one => word('consent.', one)).join(', ') : t(device.kind === 'customer' ? 'consent.none' : 'consent.not-needed'))],
+      [t('field.labels'), device => Object.entries(device.labels).map(([key, value]) => `${key}: ${value}`).join(', ') || '–'],
       ['', device => [
         model.devices.has(device.id) && h('a', { class: 'button small', href: `#/map/${model.devices.get(device.id).level}/device/${encodeURIComponent(device.id)}`, 'aria-label': t('list.show-named', { name: device.id }) }, t('list.show')), ' ',
         may('editor') && h('button', { type: 'button', class: 'small', 'aria-label': t('list.edit-named', { name: device.id }), onclick: () => edit(device.id) }, t('list.edit')),

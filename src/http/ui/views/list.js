@@ -10,7 +10,7 @@ const PAGE = 50;
 const TYPING_MS = 250;
 
 /**
- * A list of `collection`. `columns` are `[key of the heading, cell(record), class]`; `none` are the texts of an empty list;
+ * A list of `collection`. `columns` are `[heading, cell(record), class]`; `none` are the texts of an empty list;
  * `kind` says which changes make it load again; `filter()` gives further query values.
  */
 export function list({ collection, kind, columns, none, signal, caption, filter = () => ({}), q = '' }) {
@@ -48,8 +48,8 @@ export function list({ collection, kind, columns, none, signal, caption, filter 
     put(place,
       h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption }, h('table', { class: 'records' },
         h('caption', { class: 'sr' }, caption),
-        h('thead', null, h('tr', null, columns.map(([heading, , kind]) => h('th', { scope: 'col', class: kind }, heading ? t(heading) : h('span', { class: 'sr' }, t('list.actions')))))),
-        h('tbody', null, records.map(record => h('tr', null, columns.map(([heading, cell, style], at) => h(at === 0 ? 'th' : 'td', { scope: at === 0 ? 'row' : null, class: style, 'data-label': at > 0 && heading ? t(heading) : null }, cell(record)))))))),
+        h('thead', null, h('tr', null, columns.map(([heading, , kind]) => h('th', { scope: 'col', class: kind }, heading || h('span', { class: 'sr' }, t('list.actions')))))),
+        h('tbody', null, records.map(record => h('tr', null, columns.map(([heading, cell, style], at) => h(at === 0 ? 'th' : 'td', { scope: at === 0 ? 'row' : null, class: style, 'data-label': at > 0 && heading ? heading : null }, cell(record)))))))),
       h('div', { class: 'pager' }, h('span', null, t('list.range', { from: number(from), to: number(from + records.length - 1), total: number(answer.total) })),
         h('div', { class: 'row' },
           h('button', { type: 'button', class: 'small', disabled: cursors.length === 1, onclick: () => step(() => cursors.pop()) }, t('list.previous')),

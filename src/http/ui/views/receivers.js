@@ -13,13 +13,13 @@ export function show({ signal }) {
     collection: 'receivers', kind: 'receiver', signal, caption: t('page.receivers'),
     none: () => empty(t('receivers.empty'), t('receivers.empty.text'), may('editor') && place()),
     columns: [
-      ['field.id', receiver => receiver.id],
-      ['health.state', receiver => {
+      [t('field.id'), receiver => receiver.id],
+      [t('health.state'), receiver => {
         const state = model.health.get(receiver.id)?.state ?? 'unknown';
         return h('span', { class: `pill ${state}` }, word('state.', state));
       }],
-      ['field.level', receiver => levelOf(receiver.level)?.name ?? String(receiver.level)],
-      ['field.place', receiver => `${metres(receiver.x)}, ${metres(receiver.y)}, ${metres(receiver.z)}`],
+      [t('field.level'), receiver => levelOf(receiver.level)?.name ?? String(receiver.level)],
+      [t('field.place'), receiver => `${metres(receiver.x)}, ${metres(receiver.y)}, ${metres(receiver.z)}`],
       ['', receiver => h('a', { class: 'button small', href: `#/map/${receiver.level}/receiver/${encodeURIComponent(receiver.id)}`, 'aria-label': t(may('editor') ? 'list.edit-named' : 'list.show-named', { name: receiver.id }) }, t(may('editor') ? 'list.edit' : 'list.show')), 'actions'],
     ],
   });

@@ -15,7 +15,6 @@ pub mod report;
 mod states;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,14 +23,15 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::{self, Clock};
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, Plans};
 use crate::engine::{Engine, Input, Prepared, ReceiverState};
-use crate::model::{GatewayId, ReceiverId, SiteId, Timestamp};
+use crate::http::{self, Delivery, ServeError, Services};
+use crate::model::{GatewayId, ReceiverId, Timestamp};
 use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::presence::Memory;
 use crate::record::{RecordStatus, Recorder};
-use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load};
+use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load, offline};
 use crate::registry::{ReceiverIndex, Registry};
 use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
@@ -48,6 +48,8 @@ const QUEUE: usize = 4_096;
 const DRAIN: Duration = Duration::from_secs(3);
 /// How long an orderly stop may take to write down what is left.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// How long an orderly stop may take to answer those who have asked.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long an orderly stop may take to write down the last sightings.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// How often the log says of a receiver that it drifts.
@@ -74,9 +76,12 @@ pub enum GatewayError {
     /// It cannot be changed.
     #[error(transparent)]
     Registrar(#[from] EditError),
-    /// There is no registry to begin with.
-    #[error("nothing is registered in {} yet, and the site directory cannot be used", .0.display())]
-    NoRegistry(PathBuf),
+    /// The API cannot be served.
+    #[error(transparent)]
+    Http(#[from] ServeError),
+    /// It cannot be found out whose the data directory is.
+    #[error(transparent)]
+    Offline(#[from] offline::OfflineError),
     /// The first status cannot be said.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -126,6 +131,15 @@ fn begin(engine: &mut Engine, earlier: Option<(Memory, usize)>, mine: &[Receiver
     }
 }
 
+/// What a gateway begins with whose data directory is new.
+#[derive(Debug)]
+pub struct First {
+    /// The registry.
+    pub registry: Registry,
+    /// The pictures of its levels.
+    pub plans: Plans,
+}
+
 /// Changes of the registry that may wait for the loop: the registrar makes one at a time.
 const CHANGES: usize = 1;
 
@@ -136,7 +150,7 @@ const CHANGES: usize = 1;
 /// [`GatewayError`] where it cannot begin; once it runs, whatever fails is retried.
 pub async fn run(
     config: GatewayConfig,
-    first: Option<Registry>,
+    first: Option<First>,
     feed: Option<Feed>,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), GatewayError> {
@@ -174,6 +188,10 @@ pub async fn run(
     begin(&mut engine, (!is_new).then_some((memory, waits)), &mine, &clock);
     let (changes, mut changed_registries) = mpsc::channel(CHANGES);
     let registrar = registrar(view, &engine, changes, keeper.store(), &live, &clock)?;
+    let services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake());
+    let bound = http::bind(&config.http, Some(&config.data_dir)).await?;
+    let (http, stopped) = (config.http.clone(), shutdown.clone());
+    let serving = tokio::spawn(async move { http::serve_on(bound, services, &http, stopped).await });
     put_all(&mut engine, &mut outlet);
     outlet.nobody_else(&registry, clock.now());
     keeper.keep(&mut engine, &mut outlet, Vec::new());
@@ -248,7 +266,10 @@ pub async fn run(
         }
     }
     info!("stopping");
-    drop((control, registrar));
+    drop(control);
+    // Told by the same signal: whoever waits for a change to be made is told that it was not.
+    drop((changed_registries, questions));
+    let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
     asking.abort();
     drop(inbound);
     keeper.finish(&mut engine, &mut outlet, LAST_COMMIT).await;
@@ -283,26 +304,24 @@ struct Kept {
 }
 
 /// Opens the database and goes on from it: the clock, what waits for the broker, and what the engine must know.
-fn open(config: &GatewayConfig, first: Option<Registry>, clock: &Clock) -> Result<Kept, GatewayError> {
-    let first = match first {
-        Some(first) => first,
+fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<Kept, GatewayError> {
+    let is_named = first.is_some();
+    let (first, plans) = match first {
+        Some(first) => (first.registry, first.plans),
         // Whose the database is says the database.
-        None => match store::peek(&config.data_dir) {
-            Ok(peek) => Registry::empty(SiteId::new(&peek.site).map_err(|_| no_registry(config))?, "UTC"),
-            Err(StoreError::Missing { .. }) => return Err(no_registry(config)),
-            Err(error) => return Err(error.into()),
-        },
+        None => (offline::stand_in(config)?, Plans::new()),
     };
     let Opened { store, head, devices, waiting, is_new, set_aside } =
         Store::open(store_options(config, &first, clock.now()))?;
-    let (view, rows) = match load::load(&store)? {
+    let (view, mut rows) = match load::load(&store)? {
         Some(view) => (view, Vec::new()),
         None => load::first(&first, "gateway.toml", clock.wall(clock.now()))?,
     };
     let is_first = !rows.is_empty();
     if is_first {
+        rows.extend(plans.into_iter().map(|(level, plan)| registrar::plan_row(level, Some(plan.bytes))));
         store.write(Batch { rows, ..Batch::default() });
-    } else {
+    } else if is_named {
         tell_of_differences(&view.registry, &first);
     }
     let registry = &view.registry;
@@ -362,14 +381,10 @@ fn open(config: &GatewayConfig, first: Option<Registry>, clock: &Clock) -> Resul
     })
 }
 
-fn no_registry(config: &GatewayConfig) -> GatewayError {
-    GatewayError::NoRegistry(config.data_dir.clone())
-}
-
 /// The site directory is read once; who edits it afterwards is told what is missing.
 fn tell_of_differences(registry: &Registry, directory: &Registry) {
     let edit = registry.difference(directory);
-    if !edit.is_empty() && directory.receivers().len() + directory.zones().len() > 1 {
+    if !edit.is_empty() {
         let (put, remove) = (edit.put.len(), edit.remove.len());
         info!(
             "the registry is the database's; the site directory differs in {} records: `beaconfence apply` takes it in",
@@ -395,6 +410,24 @@ fn registrar(
         now: Box::new(move || clock.wall(clock.now())),
         told: Box::new(move |change| live.changed(change)),
     })?)
+}
+
+/// What the API stands on.
+fn services(registrar: Registrar, live: &Live, epoch: &str, store: &Store, publisher: Intake) -> Services {
+    let (store, epoch, wall) = (store.clone(), epoch.to_owned(), registrar.clone());
+    Services::new(registrar, live.clone(), move || {
+        let report = OutboxReport::of_store(epoch.clone(), publisher.next_sequence(), &store.status());
+        let report = report.with_publisher(&publisher.status());
+        let oldest = report.oldest_s.map(|age| wall.now() - Duration::from_secs_f64(age.max(0.0)));
+        Delivery {
+            connected: report.broker.is_some(),
+            broker: report.broker,
+            waiting: report.depth,
+            parked: report.parked,
+            oldest,
+            failing: report.store_failing.or(report.last_error),
+        }
+    })
 }
 
 /// Goes on with another registry.

@@ -13,18 +13,37 @@ macro_rules! tell {
     }};
 }
 
+mod apply;
+mod base64;
+mod beacon;
 mod calibrate;
 mod check;
+mod client;
+mod completions;
 mod decode;
 pub mod demo;
+mod device;
 mod events;
+mod export;
 mod faults;
+mod history;
+mod import;
+mod level;
 mod log;
+mod man;
+mod offline;
 mod outbox;
+mod plan;
+mod receiver;
+mod records;
 mod replay;
 mod run;
 mod simulate;
+mod site;
 mod stop;
+mod table;
+mod token;
+mod zone;
 
 /// Hears Bluetooth LE beacons and publishes over MQTT who has come near what.
 #[derive(Debug, Parser)]
@@ -45,6 +64,19 @@ enum Command {
     Simulate(simulate::Args),
     Events(events::Args),
     Outbox(outbox::Args),
+    Apply(apply::Args),
+    Export(export::Args),
+    Site(site::Args),
+    Level(level::Args),
+    Receiver(receiver::Args),
+    Zone(zone::Args),
+    Device(device::Args),
+    Beacon(beacon::Args),
+    History(history::Args),
+    Undo(history::UndoArgs),
+    Token(token::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the program on the process's own arguments.
@@ -59,6 +91,19 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Events(args) => events::run(args),
         Command::Outbox(args) => outbox::run(args),
+        Command::Apply(args) => apply::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Site(args) => site::run(args),
+        Command::Level(args) => level::run(args),
+        Command::Receiver(args) => receiver::run(args),
+        Command::Zone(args) => zone::run(args),
+        Command::Device(args) => device::run(args),
+        Command::Beacon(args) => beacon::run(args),
+        Command::History(args) => history::run(args),
+        Command::Undo(args) => history::undo(args),
+        Command::Token(args) => token::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     match result {
         Ok(code) => code,
@@ -66,6 +111,8 @@ pub fn main() -> ExitCode {
             // Each fault is a line that says where it is.
             if let Some(faults) = error.downcast_ref::<crate::config::Faults>() {
                 tell!("{faults}");
+            } else if let Some(refused) = error.downcast_ref::<client::Refused>() {
+                tell!("{refused}");
             } else {
                 tell!("error: {error:#}");
             }

@@ -7,9 +7,12 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use super::stop::stop_signal;
-use crate::config::{self, Severity};
-use crate::gateway;
+use crate::config::{self, GatewayConfig, Plans, Severity};
+use crate::gateway::{self, First};
+use crate::model::SiteId;
+use crate::registry::Registry;
 use crate::source::live::Feed;
+use crate::store;
 
 /// Runs the gateway
 ///
@@ -26,12 +29,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let checked = config::check(Some(&args.config), None);
+    let checked = config::check_to_run(&args.config);
     let faulty = checked.count(Severity::Error) > 0;
     checked.diagnostics.iter().for_each(|diagnostic| tell!("{diagnostic}"));
-    let (Some(config), Some(registry), false) = (checked.gateway, checked.registry, faulty) else {
-        return Ok(ExitCode::FAILURE);
-    };
+    let (Some(config), false) = (checked.gateway, faulty) else { return Ok(ExitCode::FAILURE) };
+    let first = first(&config, checked.registry);
     let feed = args.sightings.as_deref().map(feed).transpose()?;
     super::log::start("info");
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
@@ -41,9 +43,26 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             stop.await;
             let _ = shutdown.send(true);
         });
-        gateway::run(config, Some(registry), feed, stopped).await?;
+        gateway::run(config, first, feed, stopped).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What it begins with where nothing is registered in its database: the site directory, or else an empty store, which has the id
+/// of the gateway. Whoever edits a site directory that was taken in before is told that it is not read any more.
+fn first(config: &GatewayConfig, checked: Option<Registry>) -> Option<First> {
+    if let Some(directory) = &config.site {
+        let (registry, plans, _) = config::load_site_with_plans(directory).ok()?;
+        return Some(First { registry: checked.unwrap_or(registry), plans });
+    }
+    if store::is_there(&config.data_dir) {
+        return None;
+    }
+    let here = jiff::tz::TimeZone::system();
+    // Both kinds of id are made of the same characters.
+    let id = SiteId::new(config.id.as_str()).ok()?;
+    let registry = Registry::empty(id, here.iana_name().unwrap_or("UTC"));
+    Some(First { registry, plans: Plans::new() })
 }
 
 /// Where sightings are to come from; what can never give any is refused here.

@@ -11,17 +11,21 @@ mod diagnostic;
 mod gateway;
 mod gateway_file;
 mod http_section;
+mod plan_image;
 mod site;
 mod text;
 mod toml_file;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_to_run};
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
 pub use gateway_file::load_gateway;
 pub use http_section::HttpConfig;
+pub use plan_image::{MAX_PLAN_BYTES, PlanImage, PlanImageError};
 pub use site::{
-    BundledSite, CALIBRATION, WalkPoint, calibration_text, etag, from_json, from_stored, load_bundled_site,
-    load_points, load_site, load_site_uncalibrated, record_from_stored, to_json, zone_json_with_shape,
+    BundledSite, CALIBRATION, Plans, WalkPoint, WriteSiteError, calibration_text, etag, from_json, from_stored,
+    load_bundled_site, load_bundled_site_with_plans, load_points, load_site, load_site_uncalibrated,
+    load_site_with_plans, read_beacons_text, read_devices_text, read_site_texts, read_zones_text, record_from_stored,
+    site_texts, to_json, write_site, zone_json_with_shape,
 };
 pub(crate) use text::nearest;

@@ -220,11 +220,19 @@ impl<'d, 't> Keys<'d, 't> {
 
     /// A table: `[key]` or `key = { … }`.
     pub(super) fn table(&self, key: &str, known: &'static [&'static str]) -> Option<Keys<'d, 't>> {
+        self.table_named(key, format!("[{key}]"), known)
+    }
+
+    /// A table that messages call `record`.
+    pub(super) fn table_named(
+        &self,
+        key: &str,
+        record: String,
+        known: &'static [&'static str],
+    ) -> Option<Keys<'d, 't>> {
         let (value, line) = self.entry(key)?;
         match value {
-            DeValue::Table(table) => {
-                Some(Keys::new(self.document, self.report, table, line, Some(format!("[{key}]")), known))
-            }
+            DeValue::Table(table) => Some(Keys::new(self.document, self.report, table, line, Some(record), known)),
             _ => self.wrong_type(key, line, value, "a table"),
         }
     }

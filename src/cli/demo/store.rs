@@ -8,4 +8,8 @@ pub const STORE: BundledSite = BundledSite {
     zones: include_str!("../../../deploy/examples/store/zones.geojson"),
     beacons: include_str!("../../../deploy/examples/store/beacons.csv"),
     devices: include_str!("../../../deploy/examples/store/devices.csv"),
+    plans: &[
+        ("floor-0.svg", include_bytes!("../../../deploy/examples/store/floor-0.svg")),
+        ("floor-1.svg", include_bytes!("../../../deploy/examples/store/floor-1.svg")),
+    ],
 };

@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Up to so many devices the nearest id is looked for.
 const MAX_PROPOSED: usize = 1_000;
 
-pub(super) const COLUMNS: [&str; 7] = ["id", "identity", "device", "x", "y", "level", "measured_power"];
+const COLUMNS: [&str; 7] = ["id", "identity", "device", "x", "y", "level", "measured_power"];
 
 /// The devices that beacons may belong to.
 #[derive(Debug, Clone, Copy)]
@@ -52,16 +52,28 @@ impl<'a> KnownDevices<'a> {
 }
 
 pub(super) fn load(report: &FileReport, plan: &Plan, devices: KnownDevices<'_>) -> Vec<Beacon> {
+    load_with_lines(report, plan, devices).0
+}
+
+/// The beacons, and the line of each.
+pub(super) fn load_with_lines(
+    report: &FileReport,
+    plan: &Plan,
+    devices: KnownDevices<'_>,
+) -> (Vec<Beacon>, Vec<usize>) {
     let help = "a site without beacons has a file with the header alone: id,identity,device,x,y,level,measured_power";
-    let Some(text) = text::read(report, MAX_BYTES, help) else { return Vec::new() };
+    let (mut beacons, mut lines) = (Vec::new(), Vec::new());
+    let Some(text) = text::read(report, MAX_BYTES, help) else { return (beacons, lines) };
     let mut seen = Seen::default();
-    let mut beacons = Vec::new();
     csv::read(report, &text, &COLUMNS, &[], |row| {
-        if row.is_sound {
-            beacons.extend(beacon(row, plan, devices, &mut seen));
+        if row.is_sound
+            && let Some(beacon) = beacon(row, plan, devices, &mut seen)
+        {
+            beacons.push(beacon);
+            lines.push(row.line);
         }
     });
-    beacons
+    (beacons, lines)
 }
 
 /// The lines of what must not be there twice.

@@ -14,8 +14,8 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Purposes that one device's person can agree to.
 const MAX_PURPOSES: usize = 32;
 
-pub(super) const COLUMNS: [&str; 3] = ["id", "consent", "labels"];
-pub(super) const OPTIONAL: [&str; 1] = ["kind"];
+const COLUMNS: [&str; 3] = ["id", "consent", "labels"];
+const OPTIONAL: [&str; 1] = ["kind"];
 
 /// What `devices.csv` holds.
 #[derive(Debug, Default)]
@@ -23,6 +23,13 @@ pub(super) struct DevicesFile {
     pub(super) devices: Vec<Device>,
     /// The ids of all rows, faulty ones too; none where the file could not be read.
     pub(super) ids: Option<HashMap<String, usize>>,
+}
+
+impl DevicesFile {
+    /// What no file holds: no device.
+    pub(super) fn none() -> Self {
+        Self { devices: Vec::new(), ids: Some(HashMap::new()) }
+    }
 }
 
 pub(super) fn load(report: &FileReport) -> DevicesFile {

@@ -1,9 +1,14 @@
 //! The `plan` of a level: a picture, and where it lies.
 
-use super::geometry;
-use crate::config::text::short;
+use std::collections::BTreeMap;
+
+use super::site_file::SiteFile;
+use super::{Plans, geometry};
+use crate::config::diagnostic::FileReport;
+use crate::config::plan_image::PlanImage;
+use crate::config::text::{ReadError, short};
 use crate::config::toml_file::Keys;
-use crate::model::Point;
+use crate::model::{LevelOrdinal, Point};
 use crate::registry::{FloorPlan, PlanFormat};
 
 /// The keys in `site.toml`.
@@ -42,10 +47,47 @@ impl PlanEntry {
     }
 }
 
+/// Reads the pictures that the levels name, and gives the levels their plans; what is wrong is reported where they are named.
+pub(super) fn read_pictures(
+    report: &FileReport,
+    site: &mut SiteFile,
+    read: impl Fn(&str) -> Result<Vec<u8>, ReadError>,
+) -> Plans {
+    let mut plans = Plans::new();
+    let mut taken: BTreeMap<String, LevelOrdinal> = BTreeMap::new();
+    for (ordinal, entry) in std::mem::take(&mut site.floor_plans) {
+        let Some(file) = entry.file.clone() else { continue };
+        let fault = |message: String| report.error(message).at(entry.line).of(format!("level {ordinal}, plan"));
+        if let Some(other) = taken.insert(file.clone(), ordinal) {
+            fault(format!("the file \"{file}\" is the plan of level {other}")).help("give each plan a file of its own");
+            continue;
+        }
+        let image = match read(&file) {
+            Ok(bytes) => PlanImage::read(bytes).map_err(|error| drop(fault(format!("\"{file}\": {error}")))),
+            Err(ReadError::Missing) => {
+                fault(format!("the file \"{file}\" is missing"))
+                    .help("put the picture beside site.toml, or remove the plan");
+                continue;
+            }
+            Err(error) => {
+                fault(format!("\"{file}\": {error}"));
+                continue;
+            }
+        };
+        let Ok(image) = image else { continue };
+        let facts = (image.format, image.width, image.height);
+        let levels = site.site.iter_mut().flat_map(|site| &mut site.levels);
+        if let Some(level) = levels.into_iter().find(|level| level.ordinal == ordinal) {
+            level.plan = Some(entry.with(file, facts));
+            plans.insert(ordinal, image);
+        }
+    }
+    plans
+}
+
 /// The plan of a level, where it has one without fault.
 pub(super) fn entry(level: &Keys<'_, '_>, known: &'static [&'static str]) -> Option<PlanEntry> {
-    let mut plan = level.table("plan", known)?;
-    plan.name_record(format!("{}, plan", level.record().unwrap_or("level")));
+    let plan = level.table_named("plan", format!("{}, plan", level.record().unwrap_or("level")), known)?;
     let with_facts = known.contains(&"media_type");
     if !with_facts && !plan.has("file") {
         plan.missing("file", "write plan = { file = \"floor-0.svg\", x = 0.0, y = 25.0, metres_per_pixel = 0.05 }");

@@ -1,4 +1,5 @@
-//! The site directory: `site.toml`, `zones.geojson`, `beacons.csv`, `devices.csv`, and `calibration.json` where there is one.
+//! The site directory: `site.toml`, `zones.geojson`, `beacons.csv`, `devices.csv`, `calibration.json` where there is one, and
+//! the floor plans that `site.toml` names.
 //!
 //! Each file is read to its end whatever is wrong with it, every fault with its line; what one file says about another
 //! is checked with what could be read. A record that failed still lends its id to those that name it, so that one
@@ -19,19 +20,29 @@ mod points;
 mod presence;
 mod shape;
 mod site_file;
+mod texts;
+mod write;
+mod write_dir;
 mod zones;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use calibration::calibration_text;
 pub use forms::{etag, from_json, from_stored, record_from_stored, to_json, zone_json_with_shape};
 pub use points::{WalkPoint, load_points};
+pub use texts::{read_beacons_text, read_devices_text, read_site_texts, read_zones_text};
+pub use write::site_texts;
+pub use write_dir::{WriteSiteError, write_site};
 
 use beacons::KnownDevices;
+use devices::DevicesFile;
 
 use super::diagnostic::{Diagnostic, Faults, FileReport, Severity, conclude};
-use crate::model::ReceiverId;
+use super::plan_image::{MAX_PLAN_BYTES, PlanImage};
+use super::text::{self, ReadError};
+use crate::model::{LevelOrdinal, ReceiverId};
 use crate::registry::Registry;
 
 /// The files, in the order in which their faults are reported.
@@ -40,6 +51,7 @@ pub(super) const FILES: [&str; 6] =
 
 /// Files that a later version reads; ignored, with a warning.
 const NOT_YET: [&str; 1] = ["triggers.toml"];
+const IGNORED: &str = "this version does not read the file; it is ignored";
 
 /// What `calibrate` has learned, in a site directory; it need not be there.
 pub const CALIBRATION: &str = "calibration.json";
@@ -49,15 +61,26 @@ const ZONES: &str = "zones.geojson";
 const BEACONS: &str = "beacons.csv";
 const DEVICES: &str = "devices.csv";
 
+/// The pictures of a site's levels.
+pub type Plans = BTreeMap<LevelOrdinal, PlanImage>;
+
 /// What could be read of a site directory.
 #[derive(Debug)]
 pub(super) struct Loaded {
     /// None where anything is faulty.
     pub(super) registry: Option<Registry>,
+    pub(super) plans: Plans,
     /// The ids of all receivers, faulty ones too; none where they are not all known.
     pub(super) receivers: Option<Vec<ReceiverId>>,
     /// In the order of files and lines.
     pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    fn with_plans(self) -> Result<(Registry, Plans, Vec<Diagnostic>), Faults> {
+        let plans = self.plans;
+        conclude(self.registry, self.diagnostics).map(|(registry, diagnostics)| (registry, plans, diagnostics))
+    }
 }
 
 /// Reads a site directory into a registry; the diagnostics beside it are warnings.
@@ -67,6 +90,14 @@ pub(super) struct Loaded {
 pub fn load_site(dir: &Path) -> Result<(Registry, Vec<Diagnostic>), Faults> {
     let loaded = load(dir);
     conclude(loaded.registry, loaded.diagnostics)
+}
+
+/// As [`load_site`], with the pictures of its levels.
+///
+/// # Errors
+/// As [`load_site`].
+pub fn load_site_with_plans(dir: &Path) -> Result<(Registry, Plans, Vec<Diagnostic>), Faults> {
+    load(dir).with_plans()
 }
 
 /// Why there is no such site directory; none where there is one.
@@ -89,16 +120,15 @@ pub fn load_site_uncalibrated(dir: &Path) -> Result<(Registry, Vec<Diagnostic>),
 }
 
 pub(super) fn load(dir: &Path) -> Loaded {
-    // One that cannot be followed or read is a fault, not none.
-    load_with(dir, dir.join(CALIBRATION).symlink_metadata().is_ok())
+    load_with(dir, true)
 }
 
 fn load_with(dir: &Path, calibration: bool) -> Loaded {
     if let Some(reason) = missing(dir) {
         let fault = Diagnostic::error(dir, reason).help("name the directory that holds site.toml");
-        return Loaded { registry: None, receivers: None, diagnostics: vec![fault] };
+        return Loaded { registry: None, plans: Plans::new(), receivers: None, diagnostics: vec![fault] };
     }
-    load_from(dir, calibration, |name| FileReport::new(dir.join(name)))
+    load_from(&Directory(dir), calibration)
 }
 
 /// The files of a site directory that is part of the program.
@@ -112,6 +142,8 @@ pub struct BundledSite {
     pub beacons: &'static str,
     /// `devices.csv`.
     pub devices: &'static str,
+    /// The pictures, by the names of their files.
+    pub plans: &'static [(&'static str, &'static [u8])],
 }
 
 /// Reads a bundled site as [`load_site`] reads a directory.
@@ -119,51 +151,110 @@ pub struct BundledSite {
 /// # Errors
 /// As [`load_site`].
 pub fn load_bundled_site(files: &BundledSite) -> Result<(Registry, Vec<Diagnostic>), Faults> {
-    let loaded = load_from(Path::new("bundled site"), false, |name| {
-        let text = match name {
-            SITE => files.site,
-            ZONES => files.zones,
-            BEACONS => files.beacons,
-            _ => files.devices,
-        };
-        FileReport::of_text(name, text)
-    });
-    conclude(loaded.registry, loaded.diagnostics)
+    load_bundled_site_with_plans(files).map(|(registry, _, diagnostics)| (registry, diagnostics))
 }
 
-fn load_from(dir: &Path, calibration: bool, report: impl Fn(&str) -> FileReport) -> Loaded {
-    let site_report = report(SITE);
-    let site = site_file::load(&site_report);
-    let zones_report = report(ZONES);
-    let zones = zones::load(&zones_report, &site.plan);
-    let devices_report = report(DEVICES);
-    let devices = devices::load(&devices_report);
-    let beacons_report = report(BEACONS);
+/// As [`load_bundled_site`], with the pictures of its levels.
+///
+/// # Errors
+/// As [`load_site`].
+pub fn load_bundled_site_with_plans(files: &BundledSite) -> Result<(Registry, Plans, Vec<Diagnostic>), Faults> {
+    load_from(files, false).with_plans()
+}
+
+/// Where the files of a site are.
+trait Files {
+    /// What stands for the whole in messages.
+    fn name(&self) -> &Path;
+
+    /// The report of that file, which tells where it is read; none where there is none and none is needed.
+    fn report(&self, name: &str) -> Option<FileReport>;
+
+    /// The bytes of that picture; why there are none.
+    fn picture(&self, name: &str) -> Result<Vec<u8>, ReadError>;
+
+    /// Those of [`NOT_YET`] that are there.
+    fn ignored(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+struct Directory<'a>(&'a Path);
+
+impl Files for Directory<'_> {
+    fn name(&self) -> &Path {
+        self.0
+    }
+
+    fn report(&self, name: &str) -> Option<FileReport> {
+        let file = self.0.join(name);
+        // One that cannot be followed or read is a fault, not none.
+        let is_there = name != CALIBRATION || file.symlink_metadata().is_ok();
+        is_there.then(|| FileReport::new(file))
+    }
+
+    fn picture(&self, name: &str) -> Result<Vec<u8>, ReadError> {
+        text::read_bytes(&self.0.join(name), MAX_PLAN_BYTES as u64)
+    }
+
+    fn ignored(&self) -> Vec<PathBuf> {
+        NOT_YET.iter().map(|name| self.0.join(name)).filter(|file| file.exists()).collect()
+    }
+}
+
+impl Files for BundledSite {
+    fn name(&self) -> &Path {
+        Path::new("bundled site")
+    }
+
+    fn report(&self, name: &str) -> Option<FileReport> {
+        let text = match name {
+            SITE => self.site,
+            ZONES => self.zones,
+            BEACONS => self.beacons,
+            DEVICES => self.devices,
+            _ => return None,
+        };
+        Some(FileReport::of_text(name, text))
+    }
+
+    fn picture(&self, name: &str) -> Result<Vec<u8>, ReadError> {
+        let found = self.plans.iter().find(|(known, _)| *known == name);
+        found.map(|(_, bytes)| bytes.to_vec()).ok_or(ReadError::Missing)
+    }
+}
+
+fn load_from(files: &dyn Files, calibration: bool) -> Loaded {
+    let site_report = files.report(SITE).unwrap_or_else(|| FileReport::new(SITE.into()));
+    let mut site = site_file::load(&site_report);
+    let plans = floor_plan::read_pictures(&site_report, &mut site, |name| files.picture(name));
+    let zones_report = files.report(ZONES);
+    let zones = zones_report.as_ref().map(|report| zones::load(report, &site.plan)).unwrap_or_default();
+    let devices_report = files.report(DEVICES);
+    let devices = devices_report.as_ref().map_or_else(DevicesFile::none, devices::load);
+    let beacons_report = files.report(BEACONS);
     let known = devices.ids.as_ref().map_or(KnownDevices::Any, KnownDevices::File);
-    let beacons = beacons::load(&beacons_report, &site.plan, known);
-    let calibration_report = calibration.then(|| report(CALIBRATION));
+    let beacons = beacons_report.as_ref().map(|report| beacons::load(report, &site.plan, known)).unwrap_or_default();
+    let calibration_report = calibration.then(|| files.report(CALIBRATION)).flatten();
     let calibration = calibration_report.as_ref().and_then(|report| {
-        let known = calibration::Known { site: &site, beacons: (!beacons_report.has_errors()).then_some(&beacons) };
+        let is_sound = !beacons_report.as_ref().is_some_and(FileReport::has_errors);
+        let known = calibration::Known { site: &site, beacons: is_sound.then_some(&beacons) };
         calibration::load(report, &known)
     });
 
     let mut diagnostics = Vec::new();
-    for report in [site_report, zones_report, beacons_report, devices_report].into_iter().chain(calibration_report) {
+    let reports = [Some(site_report), zones_report, beacons_report, devices_report, calibration_report];
+    for report in reports.into_iter().flatten() {
         diagnostics.extend(report.finish());
     }
-    for name in NOT_YET {
-        let file = dir.join(name);
-        if file.exists() {
-            diagnostics.push(Diagnostic::warning(&file, "this version does not read the file; it is ignored"));
-        }
-    }
+    diagnostics.extend(files.ignored().iter().map(|file| Diagnostic::warning(file, IGNORED)));
     let is_sound = diagnostics.iter().all(|d| d.severity == Severity::Warning);
     let registry = site.site.filter(|_| is_sound).and_then(|itself| {
         Registry::new(itself, site.receivers, zones, beacons, devices.devices)
             .map(|registry| registry.with_calibration(calibration))
             // The readers check all of this with lines; what still comes through is not to be lost.
-            .map_err(|errors| diagnostics.extend(errors.iter().map(|e| Diagnostic::error(dir, e.to_string()))))
+            .map_err(|errors| diagnostics.extend(errors.iter().map(|e| Diagnostic::error(files.name(), e.to_string()))))
             .ok()
     });
-    Loaded { registry, receivers: site.receiver_ids, diagnostics }
+    Loaded { registry, plans, receivers: site.receiver_ids, diagnostics }
 }

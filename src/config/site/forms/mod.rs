@@ -27,8 +27,8 @@ mod write;
 use sha2::{Digest, Sha256};
 
 pub use read::from_json;
+pub(super) use rows::string;
 pub use stored::{from_stored, record_from_stored};
-pub(super) use write::presence;
 pub use write::{to_json, zone_json_with_shape};
 
 use crate::registry::Kind;

@@ -250,7 +250,8 @@ fn a_plan_keeps_what_is_known_of_its_picture() {
     let full = json!({"ordinal": 0, "name": "G", "plan":
         {"media_type": "image/png", "width": 1200, "height": 800, "x": 0, "y": 25, "metres_per_pixel": 0.05}});
     let level = from_json(Kind::Level, &full.to_string(), &registry).unwrap().0;
-    let next = registry.edited(&crate::registry::Edit { put: vec![level], ..crate::registry::Edit::default() }).unwrap();
+    let next =
+        registry.edited(&crate::registry::Edit { put: vec![level], ..crate::registry::Edit::default() }).unwrap();
     let moved = json!({"ordinal": 0, "plan": {"x": 1, "y": 2, "metres_per_pixel": 0.1, "bearing": 90}});
     let Record::Level(level) = from_json(Kind::Level, &moved.to_string(), &next).unwrap().0 else { unreachable!() };
     let plan = level.plan.unwrap();

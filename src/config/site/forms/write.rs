@@ -146,7 +146,7 @@ fn zone(zone: &Zone, frame: &Frame) -> Value {
 }
 
 /// The settings that are not the defaults, as properties.
-pub(in crate::config::site) fn presence(settings: &PresenceSettings) -> Map<String, Value> {
+fn presence(settings: &PresenceSettings) -> Map<String, Value> {
     let PresenceSettings {
         enter_probability,
         enter_after,

@@ -1,0 +1,126 @@
+//! The data directory of a gateway that does not run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::client::Connect;
+use super::plan::Plan;
+use crate::config::{self, GatewayConfig, PlanImage, Plans};
+use crate::registrar::offline::Offline;
+use crate::registrar::{Action, Applied, Author, Registrar};
+use crate::registry::{Edit, Registry};
+
+/// A registry that is to be put into a data directory.
+pub(super) struct Target {
+    runtime: tokio::runtime::Runtime,
+    offline: Offline,
+    data_dir: PathBuf,
+    edit: Edit,
+    pictures: Plans,
+    /// How many records stay as they are, where the edit is made.
+    records: u64,
+}
+
+impl Target {
+    /// Opens the data directory, and works out what is to be changed in it.
+    pub(super) fn open(connect: &Connect, target: Registry, pictures: Plans) -> anyhow::Result<Self> {
+        let runtime = runtime()?;
+        let config = settings(connect)?;
+        // A new database begins with the site alone, so that the plan names everything else.
+        let first = Registry::new(target.site().clone(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let first = first.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+        let offline = runtime.block_on(Offline::open(&config, Some(&first), &author().0))?;
+        let known = offline.registrar().view().registry;
+        anyhow::ensure!(
+            known.site().id == target.site().id,
+            "{} holds the site \"{}\", and this is \"{}\": one data directory, one site",
+            config.data_dir.display(),
+            known.site().id,
+            target.site().id
+        );
+        let records = crate::registrar::records(&target).count() as u64;
+        let edit = known.difference(&target);
+        Ok(Self { runtime, offline, data_dir: config.data_dir, edit, pictures, records })
+    }
+
+    /// What is to be changed.
+    pub(super) fn plan(&self) -> anyhow::Result<Plan> {
+        let registrar = self.offline.registrar();
+        let change = registrar.plan(&self.edit)?;
+        Ok(Plan::of_change(&change, false, registrar.view().revision, self.records))
+    }
+
+    /// Changes it.
+    pub(super) fn apply(&mut self) -> anyhow::Result<Plan> {
+        let registrar = self.offline.registrar();
+        let change = registrar.plan(&self.edit)?;
+        let pictures = std::mem::take(&mut self.pictures).into_iter();
+        let pictures = pictures.map(|(ordinal, picture)| (ordinal, picture.bytes.into())).collect();
+        let author = author();
+        let applied = registrar.apply(std::mem::take(&mut self.edit), pictures, &author, Action::Apply);
+        let Applied { revision, .. } = self.runtime.block_on(applied)?;
+        Ok(Plan::of_change(&change, true, revision, self.records))
+    }
+
+    /// Closes it: from then on a gateway can run on it.
+    pub(super) fn close(self) -> anyhow::Result<()> {
+        tell!("note: no gateway runs on {}; this is in its database", self.data_dir.display());
+        let _in_runtime = self.runtime.enter();
+        Ok(self.offline.close()?)
+    }
+}
+
+/// The registry in a data directory, with the pictures of its levels.
+pub(super) fn read(connect: &Connect) -> anyhow::Result<(Arc<Registry>, Plans)> {
+    let config = settings(connect)?;
+    anyhow::ensure!(
+        config.data_dir.is_dir(),
+        "there is no data directory {} yet; start the gateway, or apply a site directory",
+        config.data_dir.display()
+    );
+    let runtime = runtime()?;
+    let offline = runtime.block_on(Offline::open(&config, None, &author().0))?;
+    let registry = offline.registrar().view().registry;
+    let pictures = pictures(offline.registrar(), &registry)?;
+    let _in_runtime = runtime.enter();
+    offline.close()?;
+    Ok((registry, pictures))
+}
+
+fn pictures(registrar: &Registrar, registry: &Registry) -> anyhow::Result<Plans> {
+    let mut pictures = Plans::new();
+    for level in registry.site().levels.iter().filter(|level| level.plan.is_some()) {
+        if let Some(stored) = registrar.floor_plan(level.ordinal) {
+            let picture = PlanImage::read(stored.bytes.to_vec());
+            let picture = picture.with_context(|| format!("the floor plan of level {} is damaged", level.ordinal))?;
+            pictures.insert(level.ordinal, picture);
+        }
+    }
+    Ok(pictures)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().context("cannot start")
+}
+
+/// The settings of the gateway: without them its database is not known.
+fn settings(connect: &Connect) -> anyhow::Result<GatewayConfig> {
+    let file = match (&connect.config, &connect.data_dir) {
+        (Some(file), _) => file.clone(),
+        (None, None) => PathBuf::from("gateway.toml"),
+        (None, Some(dir)) => anyhow::bail!(
+            "no gateway runs on {}; to work on the directory itself, name its gateway.toml with --config",
+            dir.display()
+        ),
+    };
+    Ok(config::load_gateway(&file)?.0)
+}
+
+/// Whoever runs the command, as the gateway calls them who come through its socket.
+fn author() -> Author {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = std::fs::metadata("/proc/self").map_or_else(|_| "?".to_owned(), |own| own.uid().to_string());
+    Author(format!("local:{user}"))
+}

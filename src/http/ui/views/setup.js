@@ -3,27 +3,18 @@
 import * as api from '../api.js';
 import { h, icon, put } from '../dom.js';
 import { t } from '../i18n.js';
-import { model, on } from '../model.js';
+import { on } from '../model.js';
 import { siteForm } from './site_form.js';
-import { steps } from './steps.js';
+import { stepLink, steps } from './steps.js';
 import { dialog } from '../dialog.js';
-
-const level = () => model.levels[0]?.ordinal ?? 0;
 
 /** The button of a step: to do it, or to look at it again. */
 function action(name, done) {
   const label = t(done ? `step.${name}.again` : `step.${name}.do`);
   const style = done ? 'small' : 'primary';
   if (name === 'site') return h('button', { type: 'button', class: style, onclick: editSite }, label);
-  return h('a', { class: `button ${style}`, href: LINKS[name]() }, label);
+  return h('a', { class: `button ${style}`, href: stepLink(name) }, label);
 }
-
-const LINKS = {
-  plan: () => `#/map/${level()}/plan`,
-  receivers: () => `#/map/${level()}/place-receiver`,
-  zone: () => `#/map/${level()}/draw`,
-  beacon: () => '#/nearby',
-};
 
 export async function show({ signal }) {
   const list = h('ol', { class: 'steps' });

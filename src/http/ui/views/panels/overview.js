@@ -6,6 +6,7 @@ import { may, model, on } from '../../model.js';
 import { hueOf } from '../../map/layers.js';
 import { empty } from '../../notices.js';
 import { eventItem, prependEvents } from '../event_words.js';
+import { nextStep, stepLink } from '../steps.js';
 
 const SHOWN_ZONES = 200;
 const SHOWN_EVENTS = 60;
@@ -66,7 +67,20 @@ export function overview(map, signal) {
   drawZones();
   drawEvents();
   return [
+    nextCard(map),
     h('section', null, h('div', { class: 'sectionhead' }, h('h2', null, t('page.zones')), totals), model.zones.size > 8 && search, zones),
     h('section', null, h('div', { class: 'sectionhead' }, h('h2', null, t('page.events')), h('a', { href: '#/events' }, t('events.all'))), events),
   ];
+}
+
+/** Steps that are done on this very page. */
+const HERE = { plan: 'plan', receivers: 'place-receiver', zone: 'draw' };
+
+/** What to do next, while the store is being set up. */
+function nextCard(map) {
+  const next = may('editor') && nextStep();
+  return next && h('div', { class: 'card nextstep' }, h('p', { class: 'hint' }, t('step.next')), h('h2', null, t(`step.${next}`)), h('p', { class: 'hint' }, t(`step.${next}.text`)),
+    h('p', null, HERE[next]
+      ? h('button', { type: 'button', class: 'primary', onclick: () => map.start(HERE[next]) }, t(`step.${next}.do`))
+      : h('a', { class: 'button primary', href: stepLink(next) }, t(`step.${next}.do`))));
 }

@@ -5,13 +5,14 @@ import { h, put } from '../../dom.js';
 import { metres, t } from '../../i18n.js';
 import { field, form, numberField } from '../../forms.js';
 import { model } from '../../model.js';
-import { add, distance, pixelToSite, placementOf, planCorners, siteToPixel, subtract } from '../../map/geometry.js';
+import { add, bounds, distance, pixelToSite, placementOf, planCorners, siteToPixel, subtract } from '../../map/geometry.js';
 import { spot } from '../../map/spot.js';
 import { notice, showProblem } from '../../notices.js';
 import { removeRecord } from '../../removal.js';
 
 const TYPES = { png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', svg: 'image/svg+xml' };
 const MOST_BYTES = 10_000_000;
+const FIT_MS = 700;
 
 export function planPanel(map, signal) {
   const level = map.layers.record;
@@ -113,24 +114,35 @@ function placing(map, level, signal, leave) {
     size.textContent = t('plan.size', { width: metres(distance(corners[0], corners[1])), height: metres(distance(corners[1], corners[2])) });
   }
 
+  /** The picture has become larger or smaller: all of it is shown again, once nobody types. */
+  let fitting = null;
+  const fit = () => {
+    clearTimeout(fitting);
+    fitting = setTimeout(() => !signal.aborted && map.viewport.fit(bounds(planCorners(plan))), FIT_MS);
+  };
+
   length.input.addEventListener('input', () => {
     const metresApart = length.number();
     if (!(metresApart > 0)) return;
     const [a, b] = pixels.map(pixel => pixelToSite(plan, pixel));
     const grow = metresApart / distance(a, b);
     apply(placementOf([{ px: pixels[0], m: a }, { px: pixels[1], m: add(a, subtract(b, a).map(part => part * grow)) }]));
+    fit();
   });
   for (const field of points.flat()) {
     field.input.addEventListener('input', () => {
       const [a, b] = points.map(pair => pair.map(one => one.number()));
       if ([...a, ...b].some(value => value === null) || distance(a, b) < 0.1) return;
       apply(placementOf([{ px: pixels[0], m: a }, { px: pixels[1], m: b }]));
+      fit();
     });
   }
   for (const field of Object.values(numbers)) {
     field.input.addEventListener('input', () => {
       const read = Object.fromEntries(Object.entries(numbers).map(([name, one]) => [name, one.number()]));
-      if (Object.values(read).every(value => value !== null)) apply(read);
+      if (Object.values(read).some(value => value === null)) return;
+      apply(read);
+      fit();
     });
   }
   apply(plan);
@@ -153,6 +165,7 @@ function placing(map, level, signal, leave) {
       const { record } = await api.put(`/levels/${level.ordinal}/plan/placement`, { x, y, metres_per_pixel, bearing }, etag);
       model.levels = model.levels.map(one => (one.ordinal === record.ordinal ? record : one));
       map.layers.sync();
+      map.viewport.fit(map.layers.box());
       map.overview();
       notice(t('plan.saved'));
     },

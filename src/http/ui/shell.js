@@ -75,6 +75,15 @@ export function frame(app, { signOut, redraw, signal }) {
     h('a', { class: 'skip', href: '#content', onclick: event => { event.preventDefault(); main.focus(); } }, t('skip')),
     banner, h('div', { class: 'frame' }, side, main), ...places());
 
+  const alarm = h('span', { class: 'alarm', hidden: true }, h('span', { class: 'sr' }, t('health.look')));
+  nav.querySelector('[data-page=health]').append(alarm);
+  const showHealth = () => {
+    const down = [...model.health.values()].some(receiver => receiver.state === 'down');
+    alarm.hidden = !(down || (model.delivery && (!model.delivery.connected || model.delivery.failing || model.delivery.parked > 0)));
+  };
+  showHealth();
+  on('status', showHealth, signal);
+
   const showSite = () => { site.textContent = model.site?.name ?? ''; };
   showSite();
   on('registry', showSite, signal);

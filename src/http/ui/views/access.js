@@ -27,10 +27,10 @@ export function show({ signal }) {
   async function tokens() {
     const { items } = await api.get('/tokens');
     if (items.length === 0) return h('div', { class: 'card' }, empty(t('access.none'), t('access.none.text')));
-    return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('page.access') }, h('table', null,
+    return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('page.access') }, h('table', { class: 'records' },
       h('thead', null, h('tr', null, h('th', { scope: 'col' }, t('field.name')), h('th', { scope: 'col' }, t('access.role')), h('th', { scope: 'col' }, t('access.created')), h('th', null, h('span', { class: 'sr' }, t('list.actions'))))),
       h('tbody', null, items.map(token => h('tr', null,
-        h('th', { scope: 'row' }, token.name), h('td', null, word('role.', token.role)), h('td', null, token.created_at ? instant(token.created_at) : '–'),
+        h('th', { scope: 'row' }, token.name), h('td', { 'data-label': t('access.role') }, word('role.', token.role)), h('td', { 'data-label': t('access.created') }, token.created_at ? instant(token.created_at) : '–'),
         h('td', { class: 'actions' }, h('button', { type: 'button', class: 'small danger-plain', 'aria-label': t('access.revoke-named', { name: token.name }), onclick: () => revoke(token) }, t('access.revoke'))))))));
   }
 

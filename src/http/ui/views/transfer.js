@@ -14,6 +14,7 @@ const KINDS = [
   ['beacons', /beacon.*\.csv$/i, '/import/beacons', 'text/csv'],
   ['devices', /device.*\.csv$/i, '/import/devices', 'text/csv'],
   ['imdf', /\.zip$/i, '/import/imdf', 'application/zip'],
+  ['whole', /registry.*\.json$/i, '/apply', 'application/json'],
 ];
 const EXPORTS = ['zones.geojson', 'beacons.csv', 'devices.csv', 'site.toml'];
 const SHOWN = 100;
@@ -44,7 +45,7 @@ function importCard() {
         what.focus();
         return;
       }
-      const send = dry => api.post(`${target.to}${api.query({ dry_run: dry, replace: target.name === 'imdf' ? null : replace.input.checked })}`, chosen, { type: target.type });
+      const send = dry => api.post(`${target.to}${api.query({ dry_run: dry, replace: ['imdf', 'whole'].includes(target.name) ? null : replace.input.checked })}`, chosen, { type: target.type });
       show(await send(true), target, send);
     } catch (problem) {
       if (problem.status === undefined) throw problem;
@@ -83,7 +84,7 @@ function importCard() {
 async function targetOf(chosen, file) {
   let name = chosen;
   if (name === 'auto') {
-    name = KINDS.find(([, pattern]) => pattern.test(file.name))?.[0];
+    name = KINDS.findLast(([, pattern]) => pattern.test(file.name))?.[0];
     if (!name && /\.csv$/i.test(file.name)) {
       const head = (await file.slice(0, 400).text()).split(/\r?\n/)[0];
       if (/\bidentity\b/.test(head)) name = 'beacons';

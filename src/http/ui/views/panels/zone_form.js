@@ -83,9 +83,6 @@ function build(map, zone, etag, shape, signal) {
     },
   });
   requestAnimationFrame(() => !signal.aborted && (isNew ? name.input.focus() : name.input.select()));
-  element.addEventListener('keydown', event => {
-    if (event.key === 'Escape' && !event.defaultPrevented) leave();
-  });
   return [h('h2', { tabindex: '-1' }, isNew ? t('zone.new') : t('zone.edit')), element];
 }
 

@@ -11,7 +11,12 @@ const tokens = {};
 before(async () => {
   chromium = await browser();
   store = await gateway({ site: STORE });
-  for (const [name, role] of [['anna', 'editor'], ['ben', 'editor'], ['vera', 'viewer']]) tokens[name] = await store.token(name, role);
+  for (const [name, role] of [
+    ['anna', 'editor'],
+    ['ben', 'editor'],
+    ['vera', 'viewer'],
+  ])
+    tokens[name] = await store.token(name, role);
 });
 after(async () => {
   await chromium?.close();
@@ -26,54 +31,58 @@ async function edit({ page }, id) {
   await page.waitForSelector('.panel form');
 }
 
-test('of two editors the second is told who changed what, and may take theirs or keep their own', { timeout: 120_000 }, async () => {
-  const conflict = { allow: [/status of 412/] };
-  const [anna, ben] = [await visitor(chromium, conflict), await visitor(chromium, conflict)];
-  await signIn(anna, store.url, tokens.anna);
-  await signIn(ben, store.url, tokens.ben);
+test(
+  'of two editors the second is told who changed what, and may take theirs or keep their own',
+  { timeout: 120_000 },
+  async () => {
+    const conflict = { allow: [/status of 412/] };
+    const [anna, ben] = [await visitor(chromium, conflict), await visitor(chromium, conflict)];
+    await signIn(anna, store.url, tokens.anna);
+    await signIn(ben, store.url, tokens.ben);
 
-  await edit(anna, 'bakery');
-  await edit(ben, 'bakery');
-  await anna.page.fill('.panel input >> nth=0', 'Bread');
-  await anna.click('.panel button[type=submit]');
-  await anna.page.waitForSelector('.notice');
-  await ben.page.fill('.panel input >> nth=0', 'Cakes');
-  await ben.click('.panel button[type=submit]');
-  await ben.page.waitForSelector('dialog table.compare');
-  const told = await ben.page.textContent('dialog');
-  assert.match(told, /anna/);
-  assert.match(told, /Bread/);
-  assert.match(told, /Cakes/);
-  assert.equal((await zone('bakery')).name, 'Bread');
-  await ben.shot('editors-1-conflict');
-  await ben.accessible('the dialog of two editors');
-  await ben.click('dialog button.primary');
-  await ben.page.waitForSelector('dialog', { state: 'detached' });
-  await ben.page.waitForSelector('.notice');
-  assert.equal((await zone('bakery')).name, 'Cakes');
+    await edit(anna, 'bakery');
+    await edit(ben, 'bakery');
+    await anna.page.fill('.panel input >> nth=0', 'Bread');
+    await anna.click('.panel button[type=submit]');
+    await anna.page.waitForSelector('.notice');
+    await ben.page.fill('.panel input >> nth=0', 'Cakes');
+    await ben.click('.panel button[type=submit]');
+    await ben.page.waitForSelector('dialog table.compare');
+    const told = await ben.page.textContent('dialog');
+    assert.match(told, /anna/);
+    assert.match(told, /Bread/);
+    assert.match(told, /Cakes/);
+    assert.equal((await zone('bakery')).name, 'Bread');
+    await ben.shot('editors-1-conflict');
+    await ben.accessible('the dialog of two editors');
+    await ben.click('dialog button.primary');
+    await ben.page.waitForSelector('dialog', { state: 'detached' });
+    await ben.page.waitForSelector('.notice');
+    assert.equal((await zone('bakery')).name, 'Cakes');
 
-  // The other way round: theirs is taken, and nothing is overwritten.
-  await edit(anna, 'wine');
-  await edit(ben, 'wine');
-  await ben.page.fill('.panel input >> nth=0', 'Bottles');
-  await ben.click('.panel button[type=submit]');
-  await ben.page.waitForSelector('.panel h2:has-text("Bottles")');
-  await anna.page.fill('.panel input >> nth=0', 'Glasses');
-  await anna.click('.panel button[type=submit]');
-  await anna.click('dialog button:has-text("Take theirs")');
-  await anna.page.waitForSelector('.panel h2:has-text("Bottles")');
-  assert.equal((await zone('wine')).name, 'Bottles');
+    // The other way round: theirs is taken, and nothing is overwritten.
+    await edit(anna, 'wine');
+    await edit(ben, 'wine');
+    await ben.page.fill('.panel input >> nth=0', 'Bottles');
+    await ben.click('.panel button[type=submit]');
+    await ben.page.waitForSelector('.panel h2:has-text("Bottles")');
+    await anna.page.fill('.panel input >> nth=0', 'Glasses');
+    await anna.click('.panel button[type=submit]');
+    await anna.click('dialog button:has-text("Take theirs")');
+    await anna.page.waitForSelector('.panel h2:has-text("Bottles")');
+    assert.equal((await zone('wine')).name, 'Bottles');
 
-  // What one draws the other sees at once.
-  await anna.page.goto(`${store.url}/#/map/0`);
-  await anna.page.waitForSelector('.zonelist');
-  await edit(ben, 'cheese');
-  await ben.page.fill('.panel input >> nth=0', 'Milk');
-  await ben.click('.panel button[type=submit]');
-  await anna.page.waitForSelector('.zonelist button:has-text("Milk")');
-  await ben.leave();
-  await anna.leave();
-});
+    // What one draws the other sees at once.
+    await anna.page.goto(`${store.url}/#/map/0`);
+    await anna.page.waitForSelector('.zonelist');
+    await edit(ben, 'cheese');
+    await ben.page.fill('.panel input >> nth=0', 'Milk');
+    await ben.click('.panel button[type=submit]');
+    await anna.page.waitForSelector('.zonelist button:has-text("Milk")');
+    await ben.leave();
+    await anna.leave();
+  },
+);
 
 test('a removed zone can be brought back, and the history says who did what', { timeout: 120_000 }, async () => {
   const anna = await visitor(chromium, { allow: [/status of 404/] });
@@ -95,31 +104,48 @@ test('a removed zone can be brought back, and the history says who did what', { 
   await anna.leave();
 });
 
-test('a viewer sees everything and no way to change it, and the gateway refuses as well', { timeout: 120_000 }, async () => {
-  const vera = await visitor(chromium, { allow: [/status of 403/] });
-  const { page } = vera;
-  await signIn(vera, store.url, tokens.vera);
-  await page.waitForSelector('.zonelist button');
-  for (const selector of ['[data-tool]', 'a[data-page=setup]', 'a[data-page=nearby]', 'a[data-page=access]', '.levels .plain']) assert.equal(await page.locator(selector).count(), 0, selector);
-  await page.click('.zonelist button >> nth=0');
-  await page.waitForSelector('.panel .big');
-  assert.equal(await page.locator('.panel button.primary, .panel button.danger-plain').count(), 0);
-  await vera.shot('editors-3-viewer');
-  for (const name of ['zones', 'beacons', 'devices', 'receivers', 'history', 'transfer']) {
-    await page.goto(`${store.url}/#/${name}`);
-    await page.waitForSelector('.view h1');
-    await page.waitForSelector('.loading', { state: 'detached' });
-    const words = await page.locator('.view button, .view .button').allTextContents();
-    assert.deepEqual(words.filter(word => /^(Edit|Remove|Take back|Add|Draw|Place|Register|Import|Apply)/.test(word)), [], name);
-  }
-  // An address typed by hand opens no form either.
-  await page.goto(`${store.url}/#/map/0/edit-zone/bakery`);
-  await page.waitForSelector('.zonelist');
-  assert.equal(await page.locator('.panel form').count(), 0);
-  const status = await page.evaluate(() => fetch('/api/v1/zones/bakery', { method: 'DELETE', headers: { 'If-Match': '*' } }).then(answer => answer.status));
-  assert.equal(status, 403);
-  await vera.leave();
-});
+test(
+  'a viewer sees everything and no way to change it, and the gateway refuses as well',
+  { timeout: 120_000 },
+  async () => {
+    const vera = await visitor(chromium, { allow: [/status of 403/] });
+    const { page } = vera;
+    await signIn(vera, store.url, tokens.vera);
+    await page.waitForSelector('.zonelist button');
+    for (const selector of [
+      '[data-tool]',
+      'a[data-page=setup]',
+      'a[data-page=nearby]',
+      'a[data-page=access]',
+      '.levels .plain',
+    ])
+      assert.equal(await page.locator(selector).count(), 0, selector);
+    await page.click('.zonelist button >> nth=0');
+    await page.waitForSelector('.panel .big');
+    assert.equal(await page.locator('.panel button.primary, .panel button.danger-plain').count(), 0);
+    await vera.shot('editors-3-viewer');
+    for (const name of ['zones', 'beacons', 'devices', 'receivers', 'history', 'transfer']) {
+      await page.goto(`${store.url}/#/${name}`);
+      await page.waitForSelector('.view h1');
+      await page.waitForSelector('.loading', { state: 'detached' });
+      const words = await page.locator('.view button, .view .button').allTextContents();
+      assert.deepEqual(
+        words.filter(word => /^(Edit|Remove|Take back|Add|Draw|Place|Register|Import|Apply)/.test(word)),
+        [],
+        name,
+      );
+    }
+    // An address typed by hand opens no form either.
+    await page.goto(`${store.url}/#/map/0/edit-zone/bakery`);
+    await page.waitForSelector('.zonelist');
+    assert.equal(await page.locator('.panel form').count(), 0);
+    const status = await page.evaluate(() =>
+      fetch('/api/v1/zones/bakery', { method: 'DELETE', headers: { 'If-Match': '*' } }).then(answer => answer.status),
+    );
+    assert.equal(status, 403);
+    await vera.leave();
+  },
+);
 
 test('with the keyboard alone somebody signs in, and makes and moves a zone', { timeout: 120_000 }, async () => {
   const visit = await visitor(chromium);
@@ -168,7 +194,9 @@ test('with the keyboard alone somebody signs in, and makes and moves a zone', { 
   const moved = await page.inputValue('.corners tbody tr:nth-child(3) td:nth-child(2) input');
   assert.ok(Math.abs(moved - before - 1.1) < 1e-6, `${before} became ${moved}`);
   await page.keyboard.press('Control+z');
-  assert.ok(Math.abs((await page.inputValue('.corners tbody tr:nth-child(3) td:nth-child(2) input')) - before - 1) < 1e-6);
+  assert.ok(
+    Math.abs((await page.inputValue('.corners tbody tr:nth-child(3) td:nth-child(2) input')) - before - 1) < 1e-6,
+  );
   await visit.shot('editors-4-keyboard');
   await page.focus('.panel input');
   await page.keyboard.press('Enter');

@@ -1,11 +1,26 @@
-// Every page in both languages, both themes and both widths: nothing missing, nothing hard to use, nothing wider than its window.
+// Every page in both languages, both themes and both widths: nothing missing, nothing hard to use, nothing wider than
+// its window.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { browser, NARROW, signIn, visitor, WIDE } from './support/browser.mjs';
 import { gateway, STORE } from './support/gateway.mjs';
 
-const PAGES = ['setup', 'map', 'nearby', 'zones', 'beacons', 'devices', 'receivers', 'events', 'playback', 'health', 'transfer', 'history', 'access'];
+const PAGES = [
+  'setup',
+  'map',
+  'nearby',
+  'zones',
+  'beacons',
+  'devices',
+  'receivers',
+  'events',
+  'playback',
+  'health',
+  'transfer',
+  'history',
+  'access',
+];
 const HEADINGS = { en: ['Set-up', 'Map', 'Access'], fr: ['Mise en route', 'Plan', 'Accès'] };
 /** That nothing is recorded is said with a refusal. */
 const NOT_RECORDING = /status of 404 .*\/(playback|heatmap)/;
@@ -23,8 +38,14 @@ after(async () => {
   await store?.close();
 });
 
-for (const [viewport, width] of [[WIDE, 'wide'], [NARROW, 'narrow']]) {
-  for (const [language, theme] of [['en', 'light'], ['fr', 'dark']]) {
+for (const [viewport, width] of [
+  [WIDE, 'wide'],
+  [NARROW, 'narrow'],
+]) {
+  for (const [language, theme] of [
+    ['en', 'light'],
+    ['fr', 'dark'],
+  ]) {
     test(`every page is whole: ${width}, ${theme}, ${language}`, { timeout: 180_000 }, async () => {
       const visit = await visitor(chromium, { viewport, theme, language, allow: [NOT_RECORDING] });
       const { page } = visit;
@@ -42,7 +63,9 @@ for (const [viewport, width] of [[WIDE, 'wide'], [NARROW, 'narrow']]) {
         await page.waitForSelector('.loading', { state: 'detached' });
         headings.push(await page.textContent('h1'));
         assert.equal(await page.locator('.problem').count(), 0, `${name} shows a problem`);
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        const wide = await page.evaluate(
+          () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+        );
         assert.ok(wide <= 0, `${name} is ${wide} pixels too wide`);
         await visit.shot(`${width}-${theme}-${language}-${name}`);
         await visit.accessible(`${name} (${width}, ${theme}, ${language})`);
@@ -101,7 +124,8 @@ test('an import shows its plan first, and names the lines that are wrong', { tim
   const { page } = visit;
   await signIn(visit, store.url, token);
   await page.goto(`${store.url}/#/transfer`);
-  const send = text => page.setInputFiles('input[type=file]', { name: 'beacons.csv', mimeType: 'text/csv', buffer: Buffer.from(text) });
+  const send = text =>
+    page.setInputFiles('input[type=file]', { name: 'beacons.csv', mimeType: 'text/csv', buffer: Buffer.from(text) });
   const head = 'id,identity,device,x,y,level,measured_power\n';
   await send(`${head}pillar,mac:AA:BB:CC:DD:EE:01,,5,5,0,\npost,fault,,6,6,0,\n`);
   await page.waitForSelector('.problem li');

@@ -6,9 +6,16 @@ import path from 'node:path';
 import test from 'node:test';
 
 const UI = path.resolve(import.meta.dirname, '../../src/http/ui');
-const TEXTS = Object.fromEntries(fs.readdirSync(path.join(UI, 'texts')).map(name => [name.replace('.json', ''), JSON.parse(fs.readFileSync(path.join(UI, 'texts', name), 'utf8'))]));
+const TEXTS = Object.fromEntries(
+  fs
+    .readdirSync(path.join(UI, 'texts'))
+    .map(name => [name.replace('.json', ''), JSON.parse(fs.readFileSync(path.join(UI, 'texts', name), 'utf8'))]),
+);
 
-const sources = fs.readdirSync(UI, { recursive: true }).filter(name => name.endsWith('.js')).map(name => fs.readFileSync(path.join(UI, name), 'utf8'));
+const sources = fs
+  .readdirSync(UI, { recursive: true })
+  .filter(name => name.endsWith('.js'))
+  .map(name => fs.readFileSync(path.join(UI, name), 'utf8'));
 
 /** The first argument of each call of `t`, `tn` and `word`: `[function, its source]`. */
 function calls(source) {
@@ -49,11 +56,19 @@ test('there are English and French, with the same keys', () => {
 test('every key that the code uses is there', () => {
   assert.ok(used.size > 200, `only ${used.size} keys found: are they still looked for in the right way?`);
   assert.deepEqual([...used].filter(key => !(key in TEXTS.en)).sort(), []);
-  assert.deepEqual([...prefixes].filter(prefix => !Object.keys(TEXTS.en).some(key => key.startsWith(prefix))).sort(), []);
+  assert.deepEqual(
+    [...prefixes].filter(prefix => !Object.keys(TEXTS.en).some(key => key.startsWith(prefix))).sort(),
+    [],
+  );
 });
 
 test('no text is there that nothing uses', () => {
-  assert.deepEqual(Object.keys(TEXTS.en).filter(key => !used.has(key) && ![...prefixes].some(prefix => prefix && key.startsWith(prefix))), []);
+  assert.deepEqual(
+    Object.keys(TEXTS.en).filter(
+      key => !used.has(key) && ![...prefixes].some(prefix => prefix && key.startsWith(prefix)),
+    ),
+    [],
+  );
 });
 
 test('a text has the same gaps in every language, and is not empty', () => {

@@ -78,7 +78,15 @@ async function signedIn({ focus = true } = {}) {
     await begin();
   } catch (problem) {
     if (problem.status === undefined) throw problem;
-    put(app, h('div', { class: 'alone' }, problemBox(problem), h('button', { type: 'button', onclick: () => signedIn() }, t('try-again'))));
+    put(
+      app,
+      h(
+        'div',
+        { class: 'alone' },
+        problemBox(problem),
+        h('button', { type: 'button', onclick: () => signedIn() }, t('try-again')),
+      ),
+    );
     return;
   }
   build(focus);
@@ -89,7 +97,14 @@ let framed = new AbortController();
 function build(focus) {
   framed.abort();
   framed = new AbortController();
-  main = frame(app, { signOut: async () => { await endSession(); signedOut(); }, redraw: () => build(false), signal: framed.signal });
+  main = frame(app, {
+    signOut: async () => {
+      await endSession();
+      signedOut();
+    },
+    redraw: () => build(false),
+    signal: framed.signal,
+  });
   show(focus);
 }
 
@@ -120,10 +135,14 @@ async function show(focus) {
   document.title = `${t(`page.${name}`)} · beaconfence`;
   const place = h('div', { class: 'view' });
   put(main, place);
-  await load(place, async () => {
-    const view = await VIEWS[name]();
-    return view.show({ place, signal, rest });
-  }, signal);
+  await load(
+    place,
+    async () => {
+      const view = await VIEWS[name]();
+      return view.show({ place, signal, rest });
+    },
+    signal,
+  );
   if (signal.aborted) return;
   const heading = main.querySelector('h1');
   if (focus && heading && (document.activeElement === document.body || document.activeElement.closest('nav'))) {

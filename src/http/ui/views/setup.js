@@ -24,21 +24,55 @@ export async function show({ signal }) {
   function draw() {
     const all = steps({ beacons });
     const next = all.find(([, done]) => !done)?.[0];
-    put(list, all.map(([name, done], at) => h('li', { class: `card step ${done ? 'done' : ''} ${name === next ? 'next' : ''}`, 'aria-current': name === next ? 'step' : null },
-      h('span', { class: 'tickmark', 'aria-hidden': 'true' }, done ? icon('check') : String(at + 1)),
-      h('div', null,
-        h('h2', null, t(`step.${name}`), done && h('span', { class: 'sr' }, ` (${t('step.done')})`)),
-        h('p', { class: 'hint' }, t(`step.${name}.text`)),
-        h('p', null, action(name, done))))));
-    put(end, next ? null : h('div', { class: 'card' }, h('h2', null, t('step.all')), h('p', null, t('step.all.text')), h('p', null, h('a', { class: 'button primary', href: '#/map' }, t('step.all.do')))));
+    put(
+      list,
+      all.map(([name, done], at) =>
+        h(
+          'li',
+          {
+            class: `card step ${done ? 'done' : ''} ${name === next ? 'next' : ''}`,
+            'aria-current': name === next ? 'step' : null,
+          },
+          h('span', { class: 'tickmark', 'aria-hidden': 'true' }, done ? icon('check') : String(at + 1)),
+          h(
+            'div',
+            null,
+            h('h2', null, t(`step.${name}`), done && h('span', { class: 'sr' }, ` (${t('step.done')})`)),
+            h('p', { class: 'hint' }, t(`step.${name}.text`)),
+            h('p', null, action(name, done)),
+          ),
+        ),
+      ),
+    );
+    put(
+      end,
+      next
+        ? null
+        : h(
+            'div',
+            { class: 'card' },
+            h('h2', null, t('step.all')),
+            h('p', null, t('step.all.text')),
+            h('p', null, h('a', { class: 'button primary', href: '#/map' }, t('step.all.do'))),
+          ),
+    );
   }
 
-  on('registry', async change => {
-    if (change?.items?.some(item => item.kind === 'beacon')) beacons = await countBeacons();
-    if (!signal.aborted) draw();
-  }, signal);
+  on(
+    'registry',
+    async change => {
+      if (change?.items?.some(item => item.kind === 'beacon')) beacons = await countBeacons();
+      if (!signal.aborted) draw();
+    },
+    signal,
+  );
   draw();
-  return [h('div', { class: 'viewhead' }, h('h1', null, t('page.setup'))), h('p', { class: 'lead' }, t('setup.lead')), list, end];
+  return [
+    h('div', { class: 'viewhead' }, h('h1', null, t('page.setup'))),
+    h('p', { class: 'lead' }, t('setup.lead')),
+    list,
+    end,
+  ];
 }
 
 async function countBeacons() {

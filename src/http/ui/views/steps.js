@@ -19,7 +19,13 @@ export function steps(counts = {}) {
 /** Where a step is done; the site's is a form. */
 export function stepLink(name) {
   const level = model.levels[0]?.ordinal ?? 0;
-  return { site: '#/setup', plan: `#/map/${level}/plan`, receivers: `#/map/${level}/place-receiver`, zone: `#/map/${level}/draw`, beacon: '#/nearby' }[name];
+  return {
+    site: '#/setup',
+    plan: `#/map/${level}/plan`,
+    receivers: `#/map/${level}/place-receiver`,
+    zone: `#/map/${level}/draw`,
+    beacon: '#/nearby',
+  }[name];
 }
 
 /** The step that comes next, as far as the map knows; null once something is live. */

@@ -26,6 +26,7 @@ use tracing::{info, warn};
 use crate::clock::{self, Clock};
 use crate::config::GatewayConfig;
 use crate::engine::{Engine, Input, Prepared, ReceiverState};
+use crate::http::{self, Delivery, ServeError, Services};
 use crate::model::{GatewayId, ReceiverId, SiteId, Timestamp};
 use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
@@ -48,6 +49,8 @@ const QUEUE: usize = 4_096;
 const DRAIN: Duration = Duration::from_secs(3);
 /// How long an orderly stop may take to write down what is left.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// How long an orderly stop may take to answer those who have asked.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long an orderly stop may take to write down the last sightings.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// How often the log says of a receiver that it drifts.
@@ -74,6 +77,9 @@ pub enum GatewayError {
     /// It cannot be changed.
     #[error(transparent)]
     Registrar(#[from] EditError),
+    /// The API cannot be served.
+    #[error(transparent)]
+    Http(#[from] ServeError),
     /// There is no registry to begin with.
     #[error("nothing is registered in {} yet, and the site directory cannot be used", .0.display())]
     NoRegistry(PathBuf),
@@ -174,6 +180,10 @@ pub async fn run(
     begin(&mut engine, (!is_new).then_some((memory, waits)), &mine, &clock);
     let (changes, mut changed_registries) = mpsc::channel(CHANGES);
     let registrar = registrar(view, &engine, changes, keeper.store(), &live, &clock)?;
+    let services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake());
+    let bound = http::bind(&config.http, Some(&config.data_dir)).await?;
+    let (http, stopped) = (config.http.clone(), shutdown.clone());
+    let serving = tokio::spawn(async move { http::serve_on(bound, services, &http, stopped).await });
     put_all(&mut engine, &mut outlet);
     outlet.nobody_else(&registry, clock.now());
     keeper.keep(&mut engine, &mut outlet, Vec::new());
@@ -248,7 +258,10 @@ pub async fn run(
         }
     }
     info!("stopping");
-    drop((control, registrar));
+    drop(control);
+    // Told by the same signal: whoever waits for a change to be made is told that it was not.
+    drop((changed_registries, questions));
+    let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
     asking.abort();
     drop(inbound);
     keeper.finish(&mut engine, &mut outlet, LAST_COMMIT).await;
@@ -284,6 +297,7 @@ struct Kept {
 
 /// Opens the database and goes on from it: the clock, what waits for the broker, and what the engine must know.
 fn open(config: &GatewayConfig, first: Option<Registry>, clock: &Clock) -> Result<Kept, GatewayError> {
+    let is_named = first.is_some();
     let first = match first {
         Some(first) => first,
         // Whose the database is says the database.
@@ -302,7 +316,7 @@ fn open(config: &GatewayConfig, first: Option<Registry>, clock: &Clock) -> Resul
     let is_first = !rows.is_empty();
     if is_first {
         store.write(Batch { rows, ..Batch::default() });
-    } else {
+    } else if is_named {
         tell_of_differences(&view.registry, &first);
     }
     let registry = &view.registry;
@@ -369,7 +383,7 @@ fn no_registry(config: &GatewayConfig) -> GatewayError {
 /// The site directory is read once; who edits it afterwards is told what is missing.
 fn tell_of_differences(registry: &Registry, directory: &Registry) {
     let edit = registry.difference(directory);
-    if !edit.is_empty() && directory.receivers().len() + directory.zones().len() > 1 {
+    if !edit.is_empty() {
         let (put, remove) = (edit.put.len(), edit.remove.len());
         info!(
             "the registry is the database's; the site directory differs in {} records: `beaconfence apply` takes it in",
@@ -395,6 +409,24 @@ fn registrar(
         now: Box::new(move || clock.wall(clock.now())),
         told: Box::new(move |change| live.changed(change)),
     })?)
+}
+
+/// What the API stands on.
+fn services(registrar: Registrar, live: &Live, epoch: &str, store: &Store, publisher: Intake) -> Services {
+    let (store, epoch, wall) = (store.clone(), epoch.to_owned(), registrar.clone());
+    Services::new(registrar, live.clone(), move || {
+        let report = OutboxReport::of_store(epoch.clone(), publisher.next_sequence(), &store.status());
+        let report = report.with_publisher(&publisher.status());
+        let oldest = report.oldest_s.map(|age| wall.now() - Duration::from_secs_f64(age.max(0.0)));
+        Delivery {
+            connected: report.broker.is_some(),
+            broker: report.broker,
+            waiting: report.depth,
+            parked: report.parked,
+            oldest,
+            failing: report.store_failing.or(report.last_error),
+        }
+    })
 }
 
 /// Goes on with another registry.

@@ -1,5 +1,6 @@
 //! `beaconfence demo`.
 
+mod desk;
 mod drive;
 mod lines;
 mod pace;
@@ -14,9 +15,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::engine::{Engine, Output};
-use crate::model::{GatewayId, Timestamp, parse_duration};
+use crate::http::Delivery;
+use crate::model::{Frame, GatewayId, Timestamp, ZoneId, parse_duration};
 use crate::registry::Registry;
-use crate::source::simulate::{Cast, Simulation, SimulationConfig};
+use crate::source::simulate::{Cast, Simulation, SimulationConfig, What};
 
 use super::stop::stop_signal;
 use crate::config::{MqttConfig, load_bundled_site};
@@ -24,6 +26,7 @@ use crate::gateway::Outlet;
 use crate::mqtt::broker::EmbeddedBroker;
 use crate::mqtt::wire::{Context as WireContext, Status};
 use crate::mqtt::{Limits, Publisher, Settings};
+use desk::Desk;
 use drive::Drive;
 use lines::{Layout, Tally};
 use pace::Speed;
@@ -60,6 +63,9 @@ pub(super) struct Args {
     /// Port of the embedded broker on 127.0.0.1 [default: a free one]
     #[arg(long, value_name = "N")]
     port: Option<u16>,
+    /// Port of the live map on 127.0.0.1 [default: a free one]
+    #[arg(long, value_name = "N")]
+    http_port: Option<u16>,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -71,14 +77,34 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let stop = stop_signal()?;
         let wanted = SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)));
         let broker = EmbeddedBroker::start(wanted).await?;
-        tell!("{}", header(&registry, simulation.cast(), args.seed, broker.address()).trim_end_matches('\n'));
-        tell!();
         let show = Show { args: &args, registry: &registry, colour };
         let start = SimulationConfig::default().start;
-        let mut outlet = outlet(&registry, show.epoch(), &broker, start)?;
+        let cast = simulation.cast();
+        let mut drive = show.drive(simulation);
+        let outlet = outlet(&registry, show.epoch(), &broker, start)?;
+        let way = outlet.publisher().intake();
+        let address = broker.address().to_string();
+        let delivery = move || {
+            let status = way.status();
+            Delivery {
+                connected: true,
+                broker: Some(address.clone()),
+                waiting: status.queued as u64,
+                ..Delivery::default()
+            }
+        };
+        let mut desk = Desk::open(&mut drive, Vec::new(), args.http_port.unwrap_or(0), &show.epoch(), delivery).await?;
+        let mut outlet = outlet.watched(desk.live().clone());
+        tell!("{}", header(&registry, cast, args.seed, broker.address(), desk.url()).trim_end_matches('\n'));
+        tell!();
         outlet.nobody_else(&registry, start);
-        let mut publish = |output: &Output, at| outlet.put(output.clone(), at);
-        let played = show.play(simulation, &mut std::io::stdout(), &mut publish, stop).await;
+        let mut publish = |published: Published<'_>, at| match published {
+            Published::Output(output) => outlet.put(output.clone(), at),
+            Published::NoZone(zone) => outlet.forget_zone(zone),
+            Published::Frame(frame) => outlet.set_frame(frame),
+        };
+        let played = show.play(drive, &mut std::io::stdout(), &mut publish, Some(&mut desk), stop).await;
+        desk.close().await;
         outlet.close(start, start, DRAIN).await;
         broker.stop().await;
         super::quiet_when_nobody_reads(played)
@@ -125,11 +151,12 @@ fn config(args: &Args) -> SimulationConfig {
     }
 }
 
-fn header(registry: &Registry, cast: Cast, seed: u64, broker: SocketAddr) -> String {
+fn header(registry: &Registry, cast: Cast, seed: u64, broker: SocketAddr, url: &str) -> String {
     let site = registry.site();
     format!(
         "beaconfence demo: {} simulated shoppers in {} ({} zones on {} levels, {} receivers), seed {seed}\n\
          beside them: {} customers without consent, {} of staff, {} thing, {} fixed beacons, {} strangers\n\
+         \n    live map (the link opens once): {url}\n\n\
          MQTT broker on {broker}. To listen, in another terminal:\n\n    \
          mosquitto_sub -h {} -p {} -v -t 'beaconfence/v1/#'\n\n",
         cast.shoppers,
@@ -147,6 +174,24 @@ fn header(registry: &Registry, cast: Cast, seed: u64, broker: SocketAddr) -> Str
     )
 }
 
+/// What the broker is told.
+enum Published<'a> {
+    /// What follows from what happened.
+    Output(&'a Output),
+    /// A zone is no longer there.
+    NoZone(&'a ZoneId),
+    /// The site frame, after a change.
+    Frame(Frame),
+}
+
+/// A wish of those who look; never where nobody can.
+async fn wish_at(desk: Option<&mut Desk>) -> desk::Wish {
+    match desk {
+        Some(desk) => desk.wish().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A run of the demo.
 struct Show<'a> {
     args: &'a Args,
@@ -155,16 +200,23 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
-    /// Plays until the simulation or `stop` ends; events go to `out` as lines and every output to `publish`.
+    /// The simulation and an engine.
+    fn drive(&self, simulation: Simulation) -> Drive {
+        let start = SimulationConfig::default().start;
+        Drive::new(simulation, Engine::new(Arc::clone(self.registry), &self.epoch()), start)
+    }
+
+    /// Plays until the simulation or `stop` ends; events go to `out` as lines and every output to `publish`. `desk` is where
+    /// others look, and change what is registered.
     async fn play(
         &self,
-        simulation: Simulation,
+        mut drive: Drive,
         out: &mut impl Write,
-        publish: &mut impl FnMut(&Output, Timestamp),
+        publish: &mut impl FnMut(Published<'_>, Timestamp),
+        mut desk: Option<&mut Desk>,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
         let start = SimulationConfig::default().start;
-        let mut drive = Drive::new(simulation, Engine::new(Arc::clone(self.registry), &self.epoch()), start);
         let layout = Layout::new(self.registry, start, self.colour);
         let mut tally = Tally::default();
         let mut text = String::new();
@@ -175,20 +227,34 @@ impl Show<'_> {
         while let Some(next) = drive.next_time() {
             steps += 1;
             let wait = self.args.speed.wait(next.since(start), began.elapsed());
-            if wait.is_some() || steps.is_multiple_of(STEPS_A_TURN) {
+            let mut wish = desk.as_deref_mut().and_then(Desk::try_wish);
+            if wish.is_none() && (wait.is_some() || steps.is_multiple_of(STEPS_A_TURN)) {
                 tokio::select! {
                     biased;
                     () = &mut stop => { stopped = true; break }
+                    wished = wish_at(desk.as_deref_mut()) => wish = Some(wished),
                     () = tokio::time::sleep(wait.unwrap_or_default()) => {}
                 }
             }
-            drive.step(&mut |output, at| self.take(&output, at, &layout, &mut tally, &mut text, publish));
+            if let (Some(wish), Some(desk)) = (wish, desk.as_deref()) {
+                let gone = desk.grant(wish, &mut drive, &mut |output, at| {
+                    self.take(&output, at, &layout, &mut tally, &mut text, publish);
+                });
+                gone.iter().for_each(|zone| publish(Published::NoZone(zone), drive.now()));
+                publish(Published::Frame(*drive.engine().registry().frame()), drive.now());
+            } else {
+                let registry = Arc::clone(drive.engine().registry());
+                let desk = desk.as_deref_mut();
+                let seen = |what: Option<&What>| desk.into_iter().for_each(|desk| desk.see(what, next, &registry));
+                drive.step(seen, &mut |output, at| self.take(&output, at, &layout, &mut tally, &mut text, publish));
+            }
             flush(&mut text, out)?;
         }
         let end = self.args.duration.filter(|_| !stopped).map(|duration| start + duration);
         drive.stop(end, &mut |output, at| self.take(&output, at, &layout, &mut tally, &mut text, publish));
         flush(&mut text, out)?;
-        writeln!(out, "\n{}", tally.table(self.registry, drive.elapsed(), drive.counters()).trim_end())?;
+        let registry = drive.engine().registry();
+        writeln!(out, "\n{}", tally.table(registry, drive.elapsed(), drive.counters()).trim_end())?;
         out.flush()?;
         Ok(())
     }
@@ -205,7 +271,7 @@ impl Show<'_> {
         layout: &Layout,
         tally: &mut Tally,
         text: &mut String,
-        publish: &mut impl FnMut(&Output, Timestamp),
+        publish: &mut impl FnMut(Published<'_>, Timestamp),
     ) {
         if let Output::Event(event) = output {
             tally.add(event);
@@ -214,7 +280,7 @@ impl Show<'_> {
                 text.push('\n');
             }
         }
-        publish(output, at);
+        publish(Published::Output(output), at);
     }
 }
 

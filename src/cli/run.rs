@@ -7,9 +7,12 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use super::stop::stop_signal;
-use crate::config::{self, Severity};
+use crate::config::{self, GatewayConfig, Severity};
 use crate::gateway;
+use crate::model::SiteId;
+use crate::registry::Registry;
 use crate::source::live::Feed;
+use crate::store;
 
 /// Runs the gateway
 ///
@@ -26,12 +29,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let checked = config::check(Some(&args.config), None);
+    let checked = config::check_to_run(&args.config);
     let faulty = checked.count(Severity::Error) > 0;
     checked.diagnostics.iter().for_each(|diagnostic| tell!("{diagnostic}"));
-    let (Some(config), Some(registry), false) = (checked.gateway, checked.registry, faulty) else {
-        return Ok(ExitCode::FAILURE);
-    };
+    let (Some(config), false) = (checked.gateway, faulty) else { return Ok(ExitCode::FAILURE) };
+    let first = checked.registry.or_else(|| first(&config));
     let feed = args.sightings.as_deref().map(feed).transpose()?;
     super::log::start("info");
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
@@ -41,9 +43,22 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             stop.await;
             let _ = shutdown.send(true);
         });
-        gateway::run(config, Some(registry), feed, stopped).await?;
+        gateway::run(config, first, feed, stopped).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The site directory, as far as it can be used, where the registry is in the database: whoever edits it is told that it is not
+/// read any more. Where there is neither, an empty store, which has the id of the gateway.
+fn first(config: &GatewayConfig) -> Option<Registry> {
+    if store::is_there(&config.data_dir) || config.site.is_some() {
+        let directory = config.site.as_deref()?;
+        return config::load_site(directory).ok().map(|(registry, _)| registry);
+    }
+    let here = jiff::tz::TimeZone::system();
+    // Both kinds of id are made of the same characters.
+    let id = SiteId::new(config.id.as_str()).ok()?;
+    Some(Registry::empty(id, here.iana_name().unwrap_or("UTC")))
 }
 
 /// Where sightings are to come from; what can never give any is refused here.

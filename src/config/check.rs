@@ -38,8 +38,21 @@ impl Checked {
 /// Checks a gateway.toml with the files that it names, and a site directory: the one given, or the one that gateway.toml
 /// names.
 pub fn check(gateway: Option<&Path>, site_dir: Option<&Path>) -> Checked {
+    check_with(gateway, site_dir, |_| true)
+}
+
+/// As [`check()`], for a gateway that is about to run: where its data directory holds a registry, the site directory is not
+/// read any more, and cannot be in the way.
+pub fn check_to_run(gateway: &Path) -> Checked {
+    check_with(Some(gateway), None, |data_dir| !crate::store::is_there(data_dir))
+}
+
+fn check_with(gateway: Option<&Path>, site_dir: Option<&Path>, reads_site: impl Fn(&Path) -> bool) -> Checked {
     let report = gateway.map(|file| FileReport::new(file.to_owned()));
-    let loaded = report.as_ref().map(gateway_file::load).unwrap_or_default();
+    let mut loaded = report.as_ref().map(gateway_file::load).unwrap_or_default();
+    if loaded.config.as_ref().is_some_and(|config| !reads_site(&config.data_dir)) {
+        loaded.site = None;
+    }
     let named = loaded.site.as_ref().map(|(dir, line)| (dir.as_path(), *line));
     let mut site = None;
     match (site_dir, named, &report) {

@@ -11,8 +11,8 @@ use crate::model::{GatewayId, ReceiverId};
 pub struct GatewayConfig {
     /// Its id.
     pub id: GatewayId,
-    /// The site directory to start from, relative to the file.
-    pub site: PathBuf,
+    /// The site directory to start from, relative to the file; none where it starts with an empty store.
+    pub site: Option<PathBuf>,
     /// Where it keeps what must survive.
     pub data_dir: PathBuf,
     /// Its radios, `[[adapter]]`. Empty where it has none.

@@ -96,9 +96,10 @@ pub(super) struct Paths<'p> {
 
 fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option<GatewayConfig> {
     let id = keys.required("id", "write id = \"gateway-1\"", GatewayId::new);
-    let site = keys.required("site", "name the site directory, such as site = \"site\"", path);
-    let site = site.map(|site| paths.base.join(site));
-    loaded.site = site.clone().map(|site| (site, keys.line_of("site")));
+    // Without one, a gateway begins with an empty store, which is set up in the browser or by `apply`.
+    let site = if keys.has("site") { keys.parsed("site", path).map(Some) } else { Some(None) };
+    let site = site.map(|site| site.map(|site| paths.base.join(site)));
+    loaded.site = site.clone().flatten().map(|site| (site, keys.line_of("site")));
     let data_dir = if keys.has("data_dir") { keys.parsed("data_dir", path) } else { Some(PathBuf::from("data")) };
     let data_dir = data_dir.map(|data_dir| paths.base.join(data_dir));
     loaded.files.extend(data_dir.clone().map(|data_dir| ("data_dir", data_dir, keys.line_of("data_dir"))));

@@ -16,7 +16,7 @@ mod site;
 mod text;
 mod toml_file;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_to_run};
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
 pub use gateway_file::load_gateway;

@@ -296,7 +296,7 @@ impl Registrar {
         };
         let (plan, bytes) = plan.map_or((None, None), |(plan, bytes)| (Some(plan), Some(bytes)));
         level.plan = plan;
-        let row = Row { key: format!("{PLAN}{ordinal}"), value: bytes.map(|bytes| bytes.to_vec()), place: 0 };
+        let row = plan_row(ordinal, bytes.map(|bytes| bytes.to_vec()));
         let edit = Edit { put: vec![Record::Level(level)], ..Edit::default() };
         self.change(&mut editing, edit, author, Action::Edit, None, vec![row]).await
     }
@@ -314,9 +314,9 @@ impl Registrar {
     ) -> Result<Applied, EditError> {
         let mut editing = self.begin().await?;
         let row = |(ordinal, bytes): (LevelOrdinal, Bytes)| {
-            let key = format!("{PLAN}{ordinal}");
-            let is_new = self.0.keep.row(&key).ok().flatten().is_none_or(|known| known != bytes);
-            is_new.then(|| Row { key, value: Some(bytes.to_vec()), place: 0 })
+            let row = plan_row(ordinal, Some(bytes.to_vec()));
+            let is_new = self.0.keep.row(&row.key).ok().flatten() != row.value;
+            is_new.then_some(row)
         };
         let rows = plans.into_iter().filter_map(row).collect();
         self.change(&mut editing, edit, author, action, None, rows).await
@@ -526,6 +526,11 @@ fn calibration_row(registry: &Registry) -> Row {
     // Numbers, ids and times have a JSON form.
     let value = registry.calibration().and_then(|calibration| serde_json::to_vec(calibration).ok());
     Row { key: CALIBRATION.to_owned(), value, place: 0 }
+}
+
+/// The row that keeps the picture of a level.
+pub fn plan_row(level: LevelOrdinal, bytes: Option<Vec<u8>>) -> Row {
+    Row { key: format!("{PLAN}{level}"), value: bytes, place: 0 }
 }
 
 fn revision_row(revision: u64) -> Row {

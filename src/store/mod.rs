@@ -289,6 +289,11 @@ pub struct PeekWaiting {
     pub oldest: Option<Timestamp>,
 }
 
+/// Whether there is a database in that directory, sound or not.
+pub fn is_there(dir: &Path) -> bool {
+    dir.join(files::DATABASE).exists()
+}
+
 /// Looks into the store of a gateway that does not run. Nothing is made or set aside; after a kill, the database is
 /// repaired.
 ///

@@ -4,9 +4,9 @@
 use std::iter::Peekable;
 use std::time::Duration;
 
-use crate::engine::{Counters, Engine, Output};
+use crate::engine::{Counters, Engine, Output, Prepared};
 use crate::model::Timestamp;
-use crate::source::simulate::Simulation;
+use crate::source::simulate::{Simulation, What};
 
 /// A simulated store under a real engine.
 #[derive(Debug)]
@@ -29,11 +29,35 @@ impl Drive {
         Some(self.engine.next_deadline().map_or(step, |deadline| deadline.min(step)).max(self.now))
     }
 
-    /// Lets the next thing happen, and gives what follows from it to `out`, in order, each with the engine's time.
-    pub fn step(&mut self, out: &mut impl FnMut(Output, Timestamp)) {
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The engine, to be changed.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Simulated time.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Goes on with another registry.
+    pub fn reconfigure(&mut self, prepared: Prepared, out: &mut impl FnMut(Output, Timestamp)) {
+        self.engine.reconfigure(prepared, self.now);
+        self.drain(out);
+    }
+
+    /// Lets the next thing happen, and gives what follows from it to `out`, in order, each with the engine's time. `seen` is
+    /// shown what happens before it does.
+    pub fn step(&mut self, seen: impl FnOnce(Option<&What>), out: &mut impl FnMut(Output, Timestamp)) {
         let Some(time) = self.next_time() else { return };
         self.now = time;
-        match self.simulation.next_if(|step| step.time <= time) {
+        let step = self.simulation.next_if(|step| step.time <= time);
+        seen(step.as_ref().map(|step| &step.what));
+        match step {
             // The engine makes what is due before it takes the input in.
             Some(step) => {
                 if let Some(input) = step.into_input() {

@@ -15,6 +15,7 @@ fn args(seed: u64, seconds: u64, speed: &str) -> Args {
         quiet: false,
         shoppers: 40,
         port: None,
+        http_port: None,
     }
 }
 
@@ -23,14 +24,14 @@ fn play(args: &Args, stop: impl Future<Output = ()>) -> (String, Vec<Event>) {
     let registry = Arc::new(demo_registry().unwrap());
     let simulation = Simulation::new(&registry, config(args)).unwrap();
     let (mut out, mut events) = (Vec::new(), Vec::new());
-    let mut publish = |output: &Output, _at| {
-        if let Output::Event(event) = output {
+    let mut publish = |published: Published<'_>, _at| {
+        if let Published::Output(Output::Event(event)) = published {
             events.push(event.clone());
         }
     };
     let show = Show { args, registry: &registry, colour: false };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(show.play(simulation, &mut out, &mut publish, stop)).unwrap();
+    runtime.block_on(show.play(show.drive(simulation), &mut out, &mut publish, None, stop)).unwrap();
     (String::from_utf8(out).unwrap(), events)
 }
 
@@ -159,7 +160,13 @@ fn a_signal_ends_an_endless_demo_with_its_table() {
 fn the_header_says_how_to_listen() {
     let registry = demo_registry().unwrap();
     let simulation = Simulation::new(&registry, config(&args(1, 1, "1"))).unwrap();
-    let header = header(&registry, simulation.cast(), 1, SocketAddr::from(([127, 0, 0, 1], 40_123)));
+    let header = header(
+        &registry,
+        simulation.cast(),
+        1,
+        SocketAddr::from(([127, 0, 0, 1], 40_123)),
+        "http://127.0.0.1:40124/#code=x",
+    );
     assert!(header.contains("mosquitto_sub -h 127.0.0.1 -p 40123 -v -t 'beaconfence/v1/#'"), "{header}");
     assert!(header.contains("40 simulated shoppers in Market Hall (10 zones on 2 levels, 5 receivers)"), "{header}");
 }

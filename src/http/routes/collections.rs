@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 struct RemoveQuery {
     /// Remove the beacons that it carries as well.
-    #[param(value_type = Option<schema::RemoveWord>)]
+    #[param(inline, value_type = Option<schema::RemoveWord>)]
     beacons: Option<RemoveWord>,
 }
 

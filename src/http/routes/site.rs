@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::records;
 use crate::http::app::App;
 use crate::http::conditions;
-use crate::http::extract::{BODY, Body, NoQuery, Path, Query};
+use crate::http::extract::{BODY, Body, NoQuery, Path};
 use crate::http::problem::{Fault, Problem};
 use crate::http::reply::{Who, json as json_reply, with_revision};
 use crate::http::schema;

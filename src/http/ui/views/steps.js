@@ -1,0 +1,22 @@
+// The steps from an empty store to a working zone, and whether each is done.
+
+import { model } from '../model.js';
+
+const hasOrigin = () => Boolean(model.site) && (model.site.origin.latitude !== 0 || model.site.origin.longitude !== 0);
+const realZones = () => [...model.zones.values()].filter(zone => zone.shape_m);
+
+/** Steps in order: name, whether done. `counts` are totals of what the map does not hold. */
+export function steps(counts = {}) {
+  return [
+    ['site', hasOrigin()],
+    ['plan', model.levels.some(level => level.plan)],
+    ['receivers', model.receivers.size > 0],
+    ['zone', realZones().length > 0],
+    ['beacon', (counts.beacons ?? model.beacons.size) > 0],
+  ];
+}
+
+/** Whether the store is as good as empty: then the steps come first. */
+export function isEmpty() {
+  return realZones().length === 0 && (model.receivers.size === 0 || model.devices.size === 0);
+}

@@ -1,0 +1,10 @@
+//! The HTTP API, in process: who may do what, what is answered, and that the OpenAPI document tells the truth.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test that cannot go on has failed.
+
+mod access;
+mod api;
+mod connections;
+mod document;
+mod records;
+mod stream;

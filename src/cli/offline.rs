@@ -8,9 +8,11 @@ use anyhow::Context as _;
 use super::client::Connect;
 use super::plan::Plan;
 use crate::config::{self, GatewayConfig, PlanImage, Plans};
+use crate::model::SiteId;
 use crate::registrar::offline::Offline;
 use crate::registrar::{Action, Applied, Author, Registrar};
 use crate::registry::{Edit, Registry};
+use crate::store;
 
 /// A registry that is to be put into a data directory.
 pub(super) struct Target {
@@ -76,11 +78,12 @@ impl Target {
 pub(super) fn read(connect: &Connect) -> anyhow::Result<(Arc<Registry>, Plans)> {
     let config = settings(connect)?;
     anyhow::ensure!(
-        config.data_dir.is_dir(),
-        "there is no data directory {} yet; start the gateway, or apply a site directory",
+        store::is_there(&config.data_dir),
+        "nothing is registered in {} yet; start the gateway, or apply a site directory",
         config.data_dir.display()
     );
-    let (first, _) = config::load_site(&config.site)?;
+    // Whose it is must be known to open it; what is in it is read from there.
+    let first = Registry::empty(SiteId::new(&store::peek(&config.data_dir)?.site)?, "UTC");
     let runtime = runtime()?;
     let offline = runtime.block_on(Offline::open(&config, &first, &author().0))?;
     let registry = offline.registrar().view().registry;

@@ -34,11 +34,24 @@ fn a_listing_goes_through_all_pages() {
     let ran = fake.run(&["beacon", "list"]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert_eq!(ran.out.lines().count(), 2_346);
-    assert_eq!(ran.out.lines().next().unwrap(), "id      identity                                             device or place  power");
-    assert!(ran.out.lines().last().unwrap().starts_with("b02344  ibeacon:e2c56db5-dffb-48d2-b060-d0f5a71096e0/1/2344  d2344"));
+    assert_eq!(
+        ran.out.lines().next().unwrap(),
+        "id      identity                                             device or place  power"
+    );
+    assert!(
+        ran.out
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with("b02344  ibeacon:e2c56db5-dffb-48d2-b060-d0f5a71096e0/1/2344  d2344")
+    );
     assert_eq!(
         fake.lines(),
-        ["GET /beacons?limit=1000", "GET /beacons?limit=1000&cursor=after%201000", "GET /beacons?limit=1000&cursor=after%202000"]
+        [
+            "GET /beacons?limit=1000",
+            "GET /beacons?limit=1000&cursor=after%201000",
+            "GET /beacons?limit=1000&cursor=after%202000"
+        ]
     );
 }
 
@@ -84,15 +97,38 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 
 #[test]
 fn a_record_is_added_as_given_and_says_how_to_take_it_back() {
-    let fake = Fake::start(|asked| {
-        with(tagged(201, "\"1\"", &asked.json()), "beaconfence-revision", "42")
-    });
-    let ran = fake.run(&["beacon", "add", "b1", "--identity", "mac:C0:FF:EE:00:00:01", "--x", "-1.5", "--y", "3", "--level", "-1"]);
+    let fake = Fake::start(|asked| with(tagged(201, "\"1\"", &asked.json()), "beaconfence-revision", "42"));
+    let ran = fake.run(&[
+        "beacon",
+        "add",
+        "b1",
+        "--identity",
+        "mac:C0:FF:EE:00:00:01",
+        "--x",
+        "-1.5",
+        "--y",
+        "3",
+        "--level",
+        "-1",
+    ]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert_eq!(ran.out, "added beacon \"b1\" in revision 42; to take it back: beaconfence undo 42\n");
-    let ran = fake.run(&["zone", "add", "tills", "--level", "0", "--polygon", "0,0 4,0 4,3", "--polygon", "9,9 10,9 10,10", "--label", "a=b"]);
+    let ran = fake.run(&[
+        "zone",
+        "add",
+        "tills",
+        "--level",
+        "0",
+        "--polygon",
+        "0,0 4,0 4,3",
+        "--polygon",
+        "9,9 10,9 10,10",
+        "--label",
+        "a=b",
+    ]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    let ran = fake.run(&["device", "add", "d1", "--consent", "presence,ads", "--label", "tier=gold", "--kind", "customer"]);
+    let ran =
+        fake.run(&["device", "add", "d1", "--consent", "presence,ads", "--label", "tier=gold", "--kind", "customer"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let asked = fake.asked();
     assert_eq!(fake.lines(), ["POST /beacons", "POST /zones", "POST /devices"]);
@@ -114,13 +150,17 @@ fn a_record_is_added_as_given_and_says_how_to_take_it_back() {
 
 #[test]
 fn a_change_is_made_of_what_was_read_and_only_of_that() {
-    let before = value!({"id": "b1", "identity": "mac:C0:FF:EE:00:00:01", "device": "d1", "x": null, "measured_power": -59});
+    let before =
+        value!({"id": "b1", "identity": "mac:C0:FF:EE:00:00:01", "device": "d1", "x": null, "measured_power": -59});
     let fake = Fake::start(move |asked| match asked.method.as_str() {
         "GET" => tagged(200, "\"abc\"", &before),
         _ => with(tagged(200, "\"def\"", &asked.json()), "beaconfence-revision", "43"),
     });
     let ran = fake.run(&["beacon", "add", "b1", "--device", "d2", "--change"]);
-    assert_eq!(ran.out, "changed beacon \"b1\" in revision 43; to take it back: beaconfence undo 43\n  device: d1 -> d2\n");
+    assert_eq!(
+        ran.out,
+        "changed beacon \"b1\" in revision 43; to take it back: beaconfence undo 43\n  device: d1 -> d2\n"
+    );
     let ran = fake.run(&["beacon", "add", "b1", "--identity", "mac:C0:FF:EE:00:00:01", "--device", "", "--replace"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let asked = fake.asked();
@@ -139,7 +179,11 @@ fn a_change_of_somebody_else_in_the_meantime_is_not_overwritten() {
     for command in [&["receiver", "add", "r1", "--x", "2", "--change"][..], &["receiver", "remove", "r1"]] {
         let ran = fake.run(command);
         assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
-        assert!(ran.err.starts_with("error: receiver \"r1\" is not what it was when it was read; read it again; "), "{}", ran.err);
+        assert!(
+            ran.err.starts_with("error: receiver \"r1\" is not what it was when it was read; read it again; "),
+            "{}",
+            ran.err
+        );
     }
     assert_eq!(fake.asked()[3].header("if-match"), Some("\"abc\""));
 }
@@ -147,10 +191,15 @@ fn a_change_of_somebody_else_in_the_meantime_is_not_overwritten() {
 #[test]
 fn faults_are_printed_as_those_of_files() {
     let fake = Fake::start(|_| {
-        problem(422, "invalid", "2 faults", value!([
-            {"file": "beacons.csv", "line": 12, "record": "beacon \"b1\"", "message": "device \"d9\" is not registered", "help": "add it first"},
-            {"file": null, "line": null, "record": null, "message": "odd \u{1b}[2J\nname", "help": null},
-        ]))
+        problem(
+            422,
+            "invalid",
+            "2 faults",
+            value!([
+                {"file": "beacons.csv", "line": 12, "record": "beacon \"b1\"", "message": "device \"d9\" is not registered", "help": "add it first"},
+                {"file": null, "line": null, "record": null, "message": "odd \u{1b}[2J\nname", "help": null},
+            ]),
+        )
     });
     std::fs::write(fake.dir.path().join("mine.csv"), "id,identity\n").unwrap();
     let ran = fake.run(&["beacon", "import", "mine.csv"]);
@@ -162,7 +211,11 @@ fn faults_are_printed_as_those_of_files() {
     );
     // Whoever wrote arguments has no lines.
     let ran = fake.run(&["device", "add", "d1"]);
-    assert!(ran.err.starts_with("error: beacon \"b1\": device \"d9\" is not registered; add it first\n"), "{}", ran.err);
+    assert!(
+        ran.err.starts_with("error: beacon \"b1\": device \"d9\" is not registered; add it first\n"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -199,7 +252,11 @@ fn without_a_gateway_it_is_said_how_to_get_one() {
     let dir = tempfile::tempdir().unwrap();
     let ran = run(&["zone", "list"], dir.path(), b"");
     assert_eq!(ran.code, Some(1));
-    assert!(ran.err.starts_with("error: there is no gateway.toml here; say which gateway is meant with --config FILE"), "{}", ran.err);
+    assert!(
+        ran.err.starts_with("error: there is no gateway.toml here; say which gateway is meant with --config FILE"),
+        "{}",
+        ran.err
+    );
     let ran = run(&["zone", "list", "--data-dir", "data"], dir.path(), b"");
     assert_eq!(
         ran.err,
@@ -262,10 +319,13 @@ fn a_gateway_that_is_busy_is_asked_again() {
 #[test]
 fn an_import_shows_its_plan() {
     let fake = Fake::start(|_| {
-        json(200, &value!({"applied": true, "revision": 9, "added": [{"kind": "zone", "id": "tills"}], "changed": [], "removed": [],
+        json(
+            200,
+            &value!({"applied": true, "revision": 9, "added": [{"kind": "zone", "id": "tills"}], "changed": [], "removed": [],
             "counts": {"added": 1, "changed": 0, "removed": 0, "unchanged": 3},
             "warnings": [{"file": null, "line": 4, "record": "zone \"tills\"", "message": "is small", "help": null}],
-            "accounting": null}))
+            "accounting": null}),
+        )
     });
     std::fs::write(fake.dir.path().join("z.geojson"), "{}").unwrap();
     let ran = fake.run(&["zone", "import", "z.geojson", "--replace"]);

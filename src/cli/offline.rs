@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use super::client::Connect;
 use super::plan::Plan;
 use crate::config::{self, GatewayConfig, PlanImage, Plans};
-use crate::model::SiteId;
 use crate::registrar::offline::Offline;
 use crate::registrar::{Action, Applied, Author, Registrar};
 use crate::registry::{Edit, Registry};
@@ -33,7 +32,7 @@ impl Target {
         // A new database begins with the site alone, so that the plan names everything else.
         let first = Registry::new(target.site().clone(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let first = first.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
-        let offline = runtime.block_on(Offline::open(&config, &first, &author().0))?;
+        let offline = runtime.block_on(Offline::open(&config, Some(&first), &author().0))?;
         let known = offline.registrar().view().registry;
         anyhow::ensure!(
             known.site().id == target.site().id,
@@ -82,10 +81,8 @@ pub(super) fn read(connect: &Connect) -> anyhow::Result<(Arc<Registry>, Plans)> 
         "nothing is registered in {} yet; start the gateway, or apply a site directory",
         config.data_dir.display()
     );
-    // Whose it is must be known to open it; what is in it is read from there.
-    let first = Registry::empty(SiteId::new(&store::peek(&config.data_dir)?.site)?, "UTC");
     let runtime = runtime()?;
-    let offline = runtime.block_on(Offline::open(&config, &first, &author().0))?;
+    let offline = runtime.block_on(Offline::open(&config, None, &author().0))?;
     let registry = offline.registrar().view().registry;
     let pictures = pictures(offline.registrar(), &registry)?;
     let _in_runtime = runtime.enter();

@@ -16,6 +16,7 @@ mod site;
 mod text;
 mod toml_file;
 
+pub(crate) use advice::advise;
 pub use check::{Checked, check, check_to_run};
 pub use diagnostic::{Diagnostic, Faults, Severity};
 pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};

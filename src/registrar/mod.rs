@@ -181,6 +181,9 @@ pub struct StoredPlan {
     pub bytes: Bytes,
 }
 
+/// Told of every change.
+pub type Told = Box<dyn Fn(&Arc<Change>) + Send + Sync>;
+
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub struct Registrar(Arc<Inner>);
@@ -197,7 +200,7 @@ struct Inner {
     keep: Arc<dyn Keep>,
     tokens: Tokens,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    told: Box<dyn Fn(&Arc<Change>) + Send + Sync>,
+    told: Told,
 }
 
 /// What only whoever makes a change needs.
@@ -219,7 +222,7 @@ pub struct Parts {
     /// The wall clock.
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Told of every change.
-    pub told: Box<dyn Fn(&Arc<Change>) + Send + Sync>,
+    pub told: Told,
 }
 
 impl Registrar {

@@ -163,6 +163,7 @@ fn a_map_that_is_imported_again_changes_nothing_but_what_changed() {
     let edit = Edit {
         put: vec![Record::Zone(std::sync::Arc::new(own))],
         remove: vec![crate::registry::Key::Zone(before.id.clone())],
+        calibration: None,
     };
     let edited = registry.edited(&edit).unwrap();
     let mut files = map();

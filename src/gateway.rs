@@ -15,7 +15,6 @@ pub mod report;
 mod states;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,15 +23,15 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::{self, Clock};
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, Plans};
 use crate::engine::{Engine, Input, Prepared, ReceiverState};
 use crate::http::{self, Delivery, ServeError, Services};
-use crate::model::{GatewayId, ReceiverId, SiteId, Timestamp};
+use crate::model::{GatewayId, ReceiverId, Timestamp};
 use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::presence::Memory;
 use crate::record::{RecordStatus, Recorder};
-use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load};
+use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load, offline};
 use crate::registry::{ReceiverIndex, Registry};
 use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
@@ -80,9 +79,9 @@ pub enum GatewayError {
     /// The API cannot be served.
     #[error(transparent)]
     Http(#[from] ServeError),
-    /// There is no registry to begin with.
-    #[error("nothing is registered in {} yet, and the site directory cannot be used", .0.display())]
-    NoRegistry(PathBuf),
+    /// It cannot be found out whose the data directory is.
+    #[error(transparent)]
+    Offline(#[from] offline::OfflineError),
     /// The first status cannot be said.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -132,6 +131,15 @@ fn begin(engine: &mut Engine, earlier: Option<(Memory, usize)>, mine: &[Receiver
     }
 }
 
+/// What a gateway begins with whose data directory is new.
+#[derive(Debug)]
+pub struct First {
+    /// The registry.
+    pub registry: Registry,
+    /// The pictures of its levels.
+    pub plans: Plans,
+}
+
 /// Changes of the registry that may wait for the loop: the registrar makes one at a time.
 const CHANGES: usize = 1;
 
@@ -142,7 +150,7 @@ const CHANGES: usize = 1;
 /// [`GatewayError`] where it cannot begin; once it runs, whatever fails is retried.
 pub async fn run(
     config: GatewayConfig,
-    first: Option<Registry>,
+    first: Option<First>,
     feed: Option<Feed>,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), GatewayError> {
@@ -296,25 +304,22 @@ struct Kept {
 }
 
 /// Opens the database and goes on from it: the clock, what waits for the broker, and what the engine must know.
-fn open(config: &GatewayConfig, first: Option<Registry>, clock: &Clock) -> Result<Kept, GatewayError> {
+fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<Kept, GatewayError> {
     let is_named = first.is_some();
-    let first = match first {
-        Some(first) => first,
+    let (first, plans) = match first {
+        Some(first) => (first.registry, first.plans),
         // Whose the database is says the database.
-        None => match store::peek(&config.data_dir) {
-            Ok(peek) => Registry::empty(SiteId::new(&peek.site).map_err(|_| no_registry(config))?, "UTC"),
-            Err(StoreError::Missing { .. }) => return Err(no_registry(config)),
-            Err(error) => return Err(error.into()),
-        },
+        None => (offline::stand_in(config)?, Plans::new()),
     };
     let Opened { store, head, devices, waiting, is_new, set_aside } =
         Store::open(store_options(config, &first, clock.now()))?;
-    let (view, rows) = match load::load(&store)? {
+    let (view, mut rows) = match load::load(&store)? {
         Some(view) => (view, Vec::new()),
         None => load::first(&first, "gateway.toml", clock.wall(clock.now()))?,
     };
     let is_first = !rows.is_empty();
     if is_first {
+        rows.extend(plans.into_iter().map(|(level, plan)| registrar::plan_row(level, Some(plan.bytes))));
         store.write(Batch { rows, ..Batch::default() });
     } else if is_named {
         tell_of_differences(&view.registry, &first);
@@ -374,10 +379,6 @@ fn open(config: &GatewayConfig, first: Option<Registry>, clock: &Clock) -> Resul
         questions,
         view,
     })
-}
-
-fn no_registry(config: &GatewayConfig) -> GatewayError {
-    GatewayError::NoRegistry(config.data_dir.clone())
 }
 
 /// The site directory is read once; who edits it afterwards is told what is missing.

@@ -21,7 +21,7 @@ use crate::registry::Registry;
 use crate::source::simulate::{Cast, Simulation, SimulationConfig, What};
 
 use super::stop::stop_signal;
-use crate::config::{MqttConfig, load_bundled_site};
+use crate::config::{MqttConfig, Plans, load_bundled_site_with_plans};
 use crate::gateway::Outlet;
 use crate::mqtt::broker::EmbeddedBroker;
 use crate::mqtt::wire::{Context as WireContext, Status};
@@ -69,7 +69,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let registry = Arc::new(demo_registry()?);
+    let (registry, plans) = demo_site()?;
+    let registry = Arc::new(registry);
     let simulation = Simulation::new(&registry, config(&args))?;
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     super::log::start("warn");
@@ -93,7 +94,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 ..Delivery::default()
             }
         };
-        let mut desk = Desk::open(&mut drive, Vec::new(), args.http_port.unwrap_or(0), &show.epoch(), delivery).await?;
+        let mut desk = Desk::open(&mut drive, plans, args.http_port.unwrap_or(0), &show.epoch(), delivery).await?;
         let mut outlet = outlet.watched(desk.live().clone());
         tell!("{}", header(&registry, cast, args.seed, broker.address(), desk.url()).trim_end_matches('\n'));
         tell!();
@@ -132,7 +133,13 @@ fn outlet(registry: &Registry, epoch: String, broker: &EmbeddedBroker, start: Ti
 /// # Errors
 /// Never with the files that the program was built with: a test reads them.
 pub fn demo_registry() -> anyhow::Result<Registry> {
-    load_bundled_site(&store::STORE).map(|(registry, _)| registry).map_err(|faults| anyhow::anyhow!("{faults}"))
+    demo_site().map(|(registry, _)| registry)
+}
+
+/// The registry of the example store, and its floor plans.
+fn demo_site() -> anyhow::Result<(Registry, Plans)> {
+    let loaded = load_bundled_site_with_plans(&store::STORE);
+    loaded.map(|(registry, plans, _)| (registry, plans)).map_err(|faults| anyhow::anyhow!("{faults}"))
 }
 
 fn config(args: &Args) -> SimulationConfig {

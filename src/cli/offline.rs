@@ -11,6 +11,7 @@ use crate::config::{self, GatewayConfig, PlanImage, Plans};
 use crate::registrar::offline::Offline;
 use crate::registrar::{Action, Applied, Author, Registrar};
 use crate::registry::{Edit, Registry};
+use crate::store;
 
 /// A registry that is to be put into a data directory.
 pub(super) struct Target {
@@ -31,7 +32,7 @@ impl Target {
         // A new database begins with the site alone, so that the plan names everything else.
         let first = Registry::new(target.site().clone(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let first = first.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
-        let offline = runtime.block_on(Offline::open(&config, &first, &author().0))?;
+        let offline = runtime.block_on(Offline::open(&config, Some(&first), &author().0))?;
         let known = offline.registrar().view().registry;
         anyhow::ensure!(
             known.site().id == target.site().id,
@@ -76,13 +77,12 @@ impl Target {
 pub(super) fn read(connect: &Connect) -> anyhow::Result<(Arc<Registry>, Plans)> {
     let config = settings(connect)?;
     anyhow::ensure!(
-        config.data_dir.is_dir(),
-        "there is no data directory {} yet; start the gateway, or apply a site directory",
+        store::is_there(&config.data_dir),
+        "nothing is registered in {} yet; start the gateway, or apply a site directory",
         config.data_dir.display()
     );
-    let (first, _) = config::load_site(&config.site)?;
     let runtime = runtime()?;
-    let offline = runtime.block_on(Offline::open(&config, &first, &author().0))?;
+    let offline = runtime.block_on(Offline::open(&config, None, &author().0))?;
     let registry = offline.registrar().view().registry;
     let pictures = pictures(offline.registrar(), &registry)?;
     let _in_runtime = runtime.enter();

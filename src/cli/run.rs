@@ -7,8 +7,8 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use super::stop::stop_signal;
-use crate::config::{self, GatewayConfig, Severity};
-use crate::gateway;
+use crate::config::{self, GatewayConfig, Plans, Severity};
+use crate::gateway::{self, First};
 use crate::model::SiteId;
 use crate::registry::Registry;
 use crate::source::live::Feed;
@@ -33,7 +33,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let faulty = checked.count(Severity::Error) > 0;
     checked.diagnostics.iter().for_each(|diagnostic| tell!("{diagnostic}"));
     let (Some(config), false) = (checked.gateway, faulty) else { return Ok(ExitCode::FAILURE) };
-    let first = checked.registry.or_else(|| first(&config));
+    let first = first(&config, checked.registry);
     let feed = args.sightings.as_deref().map(feed).transpose()?;
     super::log::start("info");
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
@@ -48,17 +48,21 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The site directory, as far as it can be used, where the registry is in the database: whoever edits it is told that it is not
-/// read any more. Where there is neither, an empty store, which has the id of the gateway.
-fn first(config: &GatewayConfig) -> Option<Registry> {
-    if store::is_there(&config.data_dir) || config.site.is_some() {
-        let directory = config.site.as_deref()?;
-        return config::load_site(directory).ok().map(|(registry, _)| registry);
+/// What it begins with where nothing is registered in its database: the site directory, or else an empty store, which has the id
+/// of the gateway. Whoever edits a site directory that was taken in before is told that it is not read any more.
+fn first(config: &GatewayConfig, checked: Option<Registry>) -> Option<First> {
+    if let Some(directory) = &config.site {
+        let (registry, plans, _) = config::load_site_with_plans(directory).ok()?;
+        return Some(First { registry: checked.unwrap_or(registry), plans });
+    }
+    if store::is_there(&config.data_dir) {
+        return None;
     }
     let here = jiff::tz::TimeZone::system();
     // Both kinds of id are made of the same characters.
     let id = SiteId::new(config.id.as_str()).ok()?;
-    Some(Registry::empty(id, here.iana_name().unwrap_or("UTC")))
+    let registry = Registry::empty(id, here.iana_name().unwrap_or("UTC"));
+    Some(First { registry, plans: Plans::new() })
 }
 
 /// Where sightings are to come from; what can never give any is refused here.

@@ -1,5 +1,6 @@
 //! Changes to the registry of a gateway that does not run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,9 @@ use super::load::{self, LoadError};
 use super::{EditError, Parts, Registrar};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
-use crate::model::Timestamp;
+use crate::model::{SiteId, Timestamp};
 use crate::registry::Registry;
-use crate::store::{Opened, Store, StoreError};
+use crate::store::{self, Opened, Store, StoreError};
 
 /// How long the disk may take.
 const COMMIT: Duration = Duration::from_secs(60);
@@ -26,6 +27,9 @@ pub enum OfflineError {
     /// Its tokens cannot be read.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// Nothing is registered in it yet.
+    #[error("nothing is registered in {} yet; start its gateway, or apply a site directory", .0.display())]
+    NoRegistry(PathBuf),
     /// The disk takes nothing.
     #[error("the disk has not taken the change; look for its free space")]
     NotDurable,
@@ -46,15 +50,25 @@ impl Offline {
     ///
     /// # Errors
     /// [`OfflineError`], also where a gateway runs on it.
-    pub async fn open(config: &GatewayConfig, first: &Registry, by: &str) -> Result<Self, OfflineError> {
+    pub async fn open(config: &GatewayConfig, first: Option<&Registry>, by: &str) -> Result<Self, OfflineError> {
         let now = Clock::new().now();
-        let options = crate::gateway::store_options(config, first, now);
+        let known;
+        let whose = if let Some(first) = first {
+            first
+        } else {
+            known = stand_in(config)?;
+            &known
+        };
+        let options = crate::gateway::store_options(config, whose, now);
         let Opened { store, .. } = Store::open(options)?;
         store.start(|_| ());
         let keep: Arc<Store> = Arc::new(store.clone());
         let (view, is_new) = match load::load(&*keep)? {
             Some(view) => (view, false),
-            None => (begin(&store, first, by, now).await?, true),
+            None => {
+                let first = first.ok_or_else(|| OfflineError::NoRegistry(config.data_dir.clone()))?;
+                (begin(&store, first, by, now).await?, true)
+            }
         };
         let parts = Parts { view, keep, engine: None, now: Box::new(|| Clock::new().now()), told: Box::new(|_| ()) };
         Ok(Self { registrar: Registrar::new(parts)?, store, is_new })
@@ -77,6 +91,19 @@ impl Offline {
     pub fn close(self) -> Result<(), OfflineError> {
         drop(self.registrar);
         if self.store.close(COMMIT) > 0 { Err(OfflineError::NotDurable) } else { Ok(()) }
+    }
+}
+
+/// An empty registry of the site that a data directory is of.
+///
+/// # Errors
+/// [`OfflineError::NoRegistry`] where there is no database.
+pub fn stand_in(config: &GatewayConfig) -> Result<Registry, OfflineError> {
+    let none = || OfflineError::NoRegistry(config.data_dir.clone());
+    match store::peek(&config.data_dir) {
+        Ok(peek) => Ok(Registry::empty(SiteId::new(&peek.site).map_err(|_| none())?, "UTC")),
+        Err(StoreError::Missing { .. }) => Err(none()),
+        Err(error) => Err(error.into()),
     }
 }
 

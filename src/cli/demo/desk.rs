@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::drive::Drive;
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, Plans};
 use crate::engine::{Engine, Output};
 use crate::gateway::live::{self, Live, Question};
 use crate::http::{self, Delivery, Role, Services};
@@ -48,7 +48,7 @@ impl Desk {
     /// Opens it over a drive that has not begun. `delivery` says how the delivery of events fares.
     pub(super) async fn open(
         drive: &mut Drive,
-        plans: Vec<(crate::model::LevelOrdinal, Vec<u8>)>,
+        plans: Plans,
         port: u16,
         epoch: &str,
         delivery: impl Fn() -> Delivery + Send + Sync + 'static,
@@ -59,7 +59,7 @@ impl Desk {
         let kept = Arc::new(Memory::default());
         let keep = Arc::clone(&kept);
         let (view, mut rows) = load::first(drive.engine().registry(), "demo", drive.now())?;
-        rows.extend(plans.into_iter().map(|(level, bytes)| crate::registrar::plan_row(level, Some(bytes))));
+        rows.extend(plans.into_iter().map(|(level, plan)| crate::registrar::plan_row(level, Some(plan.bytes))));
         keep.write(rows, Box::new(|| ()));
         let prepared = drive.engine().tables().prepare(Arc::clone(&view.registry));
         let tables = prepared.tables().clone();

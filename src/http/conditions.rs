@@ -20,7 +20,9 @@ pub fn of_put(headers: &HeaderMap, view: &View, key: &Key) -> Result<Expect, Pro
     match header(headers, IF_NONE_MATCH).map(str::trim) {
         Some("*") if found.is_some() => Err(changed(key, found)),
         Some("*") => Ok(Expect::Absent),
-        Some(_) => Err(Problem::malformed("If-None-Match takes * only")),
+        Some(tags) if tags.split(',').any(|tag| Some(tag.trim()) == found.as_deref()) => Err(changed(key, found)),
+        Some(_) if found.is_some() => Err(required(key, found)),
+        Some(_) => Ok(Expect::Absent),
         None if found.is_some() => Err(required(key, found)),
         None => Ok(Expect::Absent),
     }

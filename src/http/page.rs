@@ -14,6 +14,8 @@ use crate::registry::{Kind, Registry};
 const USUAL: usize = 100;
 /// Items of the largest page.
 const MOST: usize = 1_000;
+/// Characters that are looked for.
+const LONGEST_WORDS: usize = 200;
 
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -48,6 +50,7 @@ pub struct LevelPageQuery {
     #[param(max_length = 200)]
     pub q: Option<String>,
     /// Only those on that level.
+    #[param(minimum = -32768, maximum = 32767)]
     pub level: Option<i16>,
 }
 
@@ -60,7 +63,7 @@ impl Known for LevelPageQuery {
 pub struct Page {
     limit: usize,
     /// The last id of the page before.
-    after: Option<String>,
+    after: Option<Vec<u8>>,
     /// In lower case; none where everything is meant.
     words: Option<String>,
 }
@@ -89,14 +92,14 @@ impl Page {
         let after = match cursor.filter(|cursor| !cursor.is_empty()) {
             None => None,
             Some(cursor) => {
-                let bytes = hex::decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-                Some(bytes.ok_or_else(|| Problem::malformed("cursor is none that was given out; begin anew"))?)
+                let after = hex::decode(cursor);
+                Some(after.map_err(|_| Problem::malformed("cursor is none that was given out; begin anew"))?)
             }
         };
-        let words = words.map(str::trim).filter(|words| !words.is_empty()).map(str::to_lowercase);
-        if words.as_ref().is_some_and(|words| words.len() > 800) {
-            return Err(Problem::malformed("q is longer than 200 characters"));
+        if words.is_some_and(|words| words.chars().count() > LONGEST_WORDS) {
+            return Err(Problem::malformed(format!("q is longer than {LONGEST_WORDS} characters")));
         }
+        let words = words.map(str::trim).filter(|words| !words.is_empty()).map(str::to_lowercase);
         Ok(Self { limit, after, words })
     }
 
@@ -123,7 +126,10 @@ impl Page {
         id: impl Fn(T) -> &'a str,
         keeps: Option<&dyn Fn(T) -> bool>,
     ) -> Found<T> {
-        let start = self.after.as_ref().map_or(0, |after| sorted.partition_point(|item| id(*item) <= after.as_str()));
+        let start = self
+            .after
+            .as_ref()
+            .map_or(0, |after| sorted.partition_point(|item| id(*item).as_bytes() <= after.as_slice()));
         let (items, total, more): (Vec<T>, usize, bool) = match keeps {
             None => {
                 let items: Vec<T> = sorted[start..].iter().copied().take(self.limit).collect();
@@ -218,7 +224,8 @@ mod tests {
         assert!(Page::new(Some(0), None, None).is_err());
         assert!(Page::new(Some(1_001), None, None).is_err());
         assert!(Page::new(None, Some("xyz"), None).is_err());
-        assert!(Page::new(None, Some("ff"), None).is_err());
+        assert!(Page::new(None, None, Some(&"é".repeat(201))).is_err());
+        assert!(Page::new(None, Some("ff"), Some(&"é".repeat(200))).is_ok());
         assert!(Page::new(None, Some(""), Some(" ")).is_ok_and(|page| page.is_whole()));
     }
 }

@@ -23,7 +23,7 @@ async fn health() -> &'static str {
     "ok"
 }
 
-/// Whether the gateway is ready: it knows its state, and events are kept
+/// Whether the gateway is ready: events are kept
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()),
     responses(
         (status = 200, description = "It is", body = schema::Ready),
@@ -31,10 +31,8 @@ async fn health() -> &'static str {
     ))]
 async fn ready(State(app): State<App>) -> Response {
     let status = app.services.live.latest_status();
-    let reason = match &status {
-        None => Some("the gateway is starting".to_owned()),
-        Some(status) => status["store"]["failing"].as_str().map(|why| format!("nothing can be stored: {why}")),
-    };
+    let failing = status.as_ref().and_then(|status| status["store"]["failing"].as_str());
+    let reason = failing.map(|why| format!("nothing can be stored: {why}"));
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(code, &json!({"ready": reason.is_none(), "reason": reason}))
 }

@@ -121,10 +121,8 @@ fn device(app: &App, id: &str) -> Result<DeviceId, Problem> {
 #[into_params(parameter_in = Query)]
 struct VisitQuery {
     /// Only those of this device.
-    #[param(max_length = 64)]
     device: Option<String>,
     /// Only those in this zone.
-    #[param(max_length = 64)]
     zone: Option<String>,
     /// Only those that go on, or only those that have ended.
     open: Option<bool>,

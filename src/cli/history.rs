@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::client::{Client, Connect, Request};
-use super::records::{self, text_of};
+use super::records::{self, second, text_of};
 use super::table::{self, number, print, printable, text};
 
 /// So many changes are listed where nothing else is said.
@@ -65,7 +65,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else if rows.is_empty() {
         tell!("nothing was changed yet");
     } else {
-        print(&table::lines(&[number("revision"), text("at"), text("by"), text("action"), text("what")], rows))?;
+        print(&table::lines(&[number("revision"), text("at (UTC)"), text("by"), text("action"), text("what")], rows))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -102,10 +102,7 @@ fn show(client: &mut Client, revision: u64, json: bool) -> anyhow::Result<ExitCo
 pub(super) fn undo(args: UndoArgs) -> anyhow::Result<ExitCode> {
     let mut client = args.connect.client()?;
     let path = format!("/history/{}/undo", args.revision);
-    let undone = client.find(&Request::post(path, "application/json", ""))?;
-    let undone = undone.with_context(|| {
-        format!("there is no revision {}; \"beaconfence history\" lists those that are there", args.revision)
-    })?;
+    let undone = client.send(&Request::post(path, "application/json", ""))?;
     print(&format!("undid revision {}{}\n", args.revision, records::revision(undone.revision)))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -119,10 +116,7 @@ fn row(item: &Value) -> Vec<String> {
         Some(undone) => format!("undo of {undone}"),
         None => text_of(&item["action"]),
     };
-    // Milliseconds matter to programs alone.
-    let at = text_of(&item["at"]);
-    let at = at.split('.').next().unwrap_or_default().replace('T', " ");
-    vec![text_of(&item["revision"]), at, text_of(&item["by"]), action, what(item)]
+    vec![text_of(&item["revision"]), second(&text_of(&item["at"])), text_of(&item["by"]), action, what(item)]
 }
 
 /// `added zone tills; removed 12 beacons`.

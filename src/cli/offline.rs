@@ -11,6 +11,7 @@ use crate::config::{self, GatewayConfig, PlanImage, Plans};
 use crate::registrar::offline::Offline;
 use crate::registrar::{Action, Applied, Author, Registrar};
 use crate::registry::{Edit, Registry};
+use crate::store;
 
 /// A registry that is to be put into a data directory.
 pub(super) struct Target {
@@ -76,8 +77,8 @@ impl Target {
 pub(super) fn read(connect: &Connect) -> anyhow::Result<(Arc<Registry>, Plans)> {
     let config = settings(connect)?;
     anyhow::ensure!(
-        config.data_dir.is_dir(),
-        "there is no data directory {} yet; start the gateway, or apply a site directory",
+        store::is_there(&config.data_dir),
+        "nothing is registered in {} yet; start the gateway, or apply a site directory",
         config.data_dir.display()
     );
     let runtime = runtime()?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::client::{Connect, Request, encoded};
-use super::records::{text_of, with_help};
+use super::records::{second, text_of, with_help};
 use super::table::{self, print, text};
 
 const JSON: &str = "application/json";
@@ -88,7 +88,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             let body = json!({ "role": role, "minutes": minutes }).to_string();
             let made: Value = connect.client()?.send(&Request::post("/session/links", JSON, body))?.json()?;
             print(&format!("{}\n", text_of(&made["url"])))?;
-            tell!("Open it in a browser until {}. It works once.", table::printable(&text_of(&made["expires_at"])));
+            let until = second(&text_of(&made["expires_at"]));
+            tell!("Open it in a browser until {} UTC. It works once.", table::printable(&until));
         }
     }
     Ok(ExitCode::SUCCESS)

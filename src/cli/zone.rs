@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::device::{label, labels};
 use super::import::{self, ImportArgs};
-use super::records::{self, How, Kind, ListArgs, RemoveArgs, ShowArgs, number_text, text_of};
+use super::records::{self, How, Kind, ListArgs, RemoveArgs, ShowArgs, centimetres, text_of};
 use super::table::{number, text};
 
 const KIND: Kind = Kind {
@@ -216,7 +216,7 @@ fn row(zone: &Value) -> Vec<String> {
 fn shape_in_short(zone: &Value) -> String {
     let shape = &zone["shape_m"];
     if let Some(radius) = shape["radius"].as_f64() {
-        return format!("circle of {} m", number_text(&json!((radius * 100.0).round() / 100.0)));
+        return format!("circle of {} m", centimetres(radius));
     }
     let parts = shape["polygons"].as_array().map_or(&[][..], Vec::as_slice);
     if parts.is_empty() {

@@ -21,7 +21,7 @@ const OUTLINE_TOLERANCE: Metres = 1.0;
 const MOST_LISTED: usize = 20;
 
 /// Warnings about a site that is without fault.
-pub(super) fn advise(registry: &Registry, dir: &Path) -> Vec<Diagnostic> {
+pub(crate) fn advise(registry: &Registry, dir: &Path) -> Vec<Diagnostic> {
     let mut advice = Vec::new();
     let site_file = dir.join("site.toml");
     if registry.receivers().is_empty() {

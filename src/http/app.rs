@@ -1,6 +1,6 @@
 //! What every request is served with.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::openapi::Permissions;
 use super::page::Orders;
 use super::services::Services;
+use crate::config::Diagnostic;
 
 /// Streams at once: each keeps a connection.
 const STREAMS: usize = 64;
@@ -43,6 +44,8 @@ pub struct Inner {
     pub imports: Arc<Semaphore>,
     /// The orders of lists.
     pub orders: Orders,
+    /// What is unwise, and in which revision.
+    pub advice: Mutex<Option<(u64, Arc<Vec<Diagnostic>>)>>,
     /// When it stops.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -68,6 +71,7 @@ impl App {
             streams: Arc::new(Semaphore::new(STREAMS)),
             imports: Arc::new(Semaphore::new(IMPORTS)),
             orders: Orders::default(),
+            advice: Mutex::new(None),
             shutdown,
         }))
     }

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod auth;
+mod base64;
 mod conditions;
 mod extract;
 mod guard;

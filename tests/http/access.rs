@@ -26,7 +26,8 @@ async fn every_route_lets_in_those_whom_the_document_names_and_nobody_else() {
             .replace("{ordinal}", "99")
             .replace("{revision}", "9999")
             .replace("{device}", "nobody")
-            .replace("{name}", "nobody");
+            .replace("{name}", "nobody")
+            .replace("{file}", "site.toml");
         assert!(!concrete.contains('{'), "{path} has a parameter that this test does not know");
         let role = role_of(operation);
         let anonymous = api.with(&method, &concrete, &[], "").await;

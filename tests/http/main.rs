@@ -6,5 +6,6 @@ mod access;
 mod api;
 mod connections;
 mod document;
+mod files;
 mod records;
 mod stream;

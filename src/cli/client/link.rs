@@ -35,6 +35,12 @@ pub(in crate::cli) enum LinkError {
         /// The data directory.
         data_dir: PathBuf,
     },
+    /// A gateway runs, and its API does not.
+    #[error(
+        "a gateway runs on {} but its API cannot be reached through {SOCKET} there; its log says why (a path may have 107 bytes)",
+        .0.display()
+    )]
+    NoApi(PathBuf),
     /// It belongs to somebody else.
     #[error(
         "{} belongs to the gateway's user: run this as that user (sudo -u USER …), or use --url with a token",
@@ -175,7 +181,9 @@ impl Link {
                     Err(source) => Err(match source.kind() {
                         // Without a listener the socket is what a killed gateway left.
                         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                            LinkError::NotRunning { data_dir: data_dir.clone() }
+                            let other = UnixStream::connect(data_dir.join(crate::gateway::control::SOCKET)).await;
+                            let data_dir = data_dir.clone();
+                            if other.is_ok() { LinkError::NoApi(data_dir) } else { LinkError::NotRunning { data_dir } }
                         }
                         io::ErrorKind::PermissionDenied => LinkError::NotAllowed(socket),
                         _ => LinkError::Socket { socket, source },

@@ -6,8 +6,6 @@
 mod answer;
 mod link;
 mod refused;
-#[cfg(test)]
-mod tests;
 mod upload;
 
 use std::path::PathBuf;

@@ -74,16 +74,27 @@ pub(in crate::cli) fn text_of(value: &Value) -> String {
         Value::Array(items) => items.iter().map(text_of).collect::<Vec<_>>().join(", "),
         Value::Object(map) if map.is_empty() => "-".to_owned(),
         Value::Object(map) if map.values().all(|value| !value.is_object() && !value.is_array()) => pairs(map),
-        Value::Object(map) => Value::Object(map.clone()).to_string(),
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| format!("{key} ({})", text_of(value))).collect::<Vec<_>>().join(", ")
+        }
     }
 }
 
 /// `x,y`, as the arguments have it.
 fn point(value: &Value) -> Option<String> {
     match value.as_array()?.as_slice() {
-        [x @ Value::Number(_), y @ Value::Number(_)] => Some(format!("{},{}", number_text(x), number_text(y))),
+        // Degrees have 8 decimals, so metres come back with some tenths of millimetres.
+        [Value::Number(x), Value::Number(y)] => {
+            Some(format!("{},{}", centimetres(x.as_f64()?), centimetres(y.as_f64()?)))
+        }
         _ => None,
     }
+}
+
+/// Metres, as exact as anybody draws.
+pub(in crate::cli) fn centimetres(metres: f64) -> f64 {
+    // Without a sign on nothing.
+    (metres * 100.0).round() / 100.0 + 0.0
 }
 
 /// `key=value, key=value`.
@@ -99,10 +110,15 @@ pub(in crate::cli) fn number_text(value: &Value) -> String {
     }
 }
 
+/// An instant without its milliseconds, which matter to programs alone.
+pub(in crate::cli) fn second(instant: &str) -> String {
+    instant.split('.').next().unwrap_or_default().replace('T', " ")
+}
+
 /// A shape in site metres, as the arguments have it.
 fn shape_text(shape: &Value) -> String {
     if let (Some(centre), Some(radius)) = (shape.get("centre").and_then(point), shape.get("radius")) {
-        return format!("circle {centre} {}", number_text(radius));
+        return format!("circle {centre} {}", centimetres(radius.as_f64().unwrap_or_default()));
     }
     let mut out = Vec::new();
     for rings in shape.get("polygons").and_then(Value::as_array).into_iter().flatten() {

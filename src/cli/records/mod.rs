@@ -13,7 +13,7 @@ use super::client::{Client, Connect, Fault, Place, Refused, Request, encoded};
 use super::table::{Column, print};
 
 pub(super) use add::{How, add, change, merged, read_record};
-pub(super) use form::{describe, differences, number_text, text_of};
+pub(super) use form::{centimetres, describe, differences, number_text, second, text_of};
 pub(super) use list::{ListArgs, each_page, list, list_all};
 
 /// One kind of record: where the API has it, and how people see it.

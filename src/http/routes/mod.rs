@@ -1,11 +1,14 @@
 //! The routes.
 
 mod access;
+mod advice;
 mod collections;
 mod health;
 mod history;
+mod imports;
 mod live;
 mod nearby;
+mod plans;
 mod records;
 mod site;
 mod stream;
@@ -18,7 +21,10 @@ use super::app::App;
 pub fn all() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(site::routes())
+        .merge(plans::routes())
         .merge(collections::routes())
+        .merge(advice::routes())
+        .merge(imports::routes())
         .merge(history::routes())
         .merge(live::routes())
         .merge(stream::routes())

@@ -295,3 +295,56 @@ pub enum RemoveWord {
     /// The word.
     Remove,
 }
+
+/// The bytes of a picture.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Picture(String);
+
+/// Any JSON object.
+#[derive(ToSchema)]
+#[schema(value_type = Object)]
+pub struct AnyJson(Value);
+
+/// A point of a picture, and where it lies.
+#[derive(ToSchema)]
+pub struct Pin {
+    /// Pixels from the left and from the top.
+    px: Point,
+    /// Where that lies, in metres of the site frame.
+    m: Point,
+}
+
+/// Where a floor plan is to lie: `x`, `y`, `metres_per_pixel` and `bearing`, or two `points`.
+#[derive(ToSchema)]
+#[schema(example = json!({"points": [{"px": [0, 0], "m": [0.0, 25.0]}, {"px": [800, 500], "m": [40.0, 0.0]}]}))]
+pub struct PlanPlacing {
+    /// Where its top-left corner lies, in metres of the site frame.
+    x: Option<f64>,
+    /// Where its top-left corner lies, in metres of the site frame.
+    y: Option<f64>,
+    /// Metres to a pixel, along both sides.
+    metres_per_pixel: Option<f64>,
+    /// By how many degrees its upward direction is turned clockwise from the y axis.
+    bearing: Option<f64>,
+    /// Two points of it.
+    #[schema(min_items = 2, max_items = 2)]
+    points: Option<Vec<Pin>>,
+}
+
+/// A file of a site directory.
+#[derive(ToSchema)]
+pub enum FileName {
+    /// The site, its levels and receivers.
+    #[schema(rename = "site.toml")]
+    Site,
+    /// The zones.
+    #[schema(rename = "zones.geojson")]
+    Zones,
+    /// The beacons.
+    #[schema(rename = "beacons.csv")]
+    Beacons,
+    /// The devices.
+    #[schema(rename = "devices.csv")]
+    Devices,
+}

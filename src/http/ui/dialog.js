@@ -43,6 +43,11 @@ export function dialog(title, build, { wide = false, whenClosed } = {}) {
   return { element, close };
 }
 
+/** Closes every dialog: somebody went to another page. */
+export function closeDialogs() {
+  for (const element of document.querySelectorAll('dialog[open]')) element.close();
+}
+
 /** Asks before something that is hard to take back. Resolves to whether it was agreed to. */
 export function confirm(title, text, label, { dangerous = true } = {}) {
   return new Promise(resolve => {

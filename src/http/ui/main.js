@@ -1,6 +1,7 @@
 // Begins: who is signed in, then the page that the address names.
 
 import * as api from './api.js';
+import { closeDialogs } from './dialog.js';
 import { h, put } from './dom.js';
 import { start as startLanguage, t } from './i18n.js';
 import { begin, end, may, model } from './model.js';
@@ -129,6 +130,7 @@ async function show(focus) {
   page.abort();
   page = new AbortController();
   const { signal } = page;
+  closeDialogs();
   const [name, ...rest] = route();
   main.mark(name);
   main.className = `page-${name}`;

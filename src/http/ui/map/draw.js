@@ -139,7 +139,7 @@ export function drawing(viewport, kind, { aim, done, cancel, changed }) {
 
 /** A tool that picks one place with a click. */
 export function picking(viewport, { aim, done, cancel }) {
-  const cursor = svg('circle', { class: 'cursor', r: 6 });
+  const cursor = svg('circle', { class: 'cursor hidden', r: 6 });
   viewport.marks.append(cursor);
   const at = (point, event) => {
     const settings = event?.altKey ? null : aim();
@@ -148,6 +148,7 @@ export function picking(viewport, { aim, done, cancel }) {
   return {
     draws: true,
     move(point, event) {
+      cursor.classList.remove('hidden');
       cursor.setAttribute('transform', viewport.place(at(point, event)));
     },
     click(point, event) {

@@ -129,6 +129,9 @@ export class Layers {
       return;
     }
     this.place(level.plan);
+    // The picture can only be another one where the level's record is.
+    if (this.planOf === level && this.planTag !== null) return;
+    this.planOf = level;
     const tag = `${level.ordinal}`;
     const fresh = this.planTag !== tag;
     if (fresh) image.removeAttribute('href');

@@ -5,7 +5,7 @@ import { h, icon, put, say } from '../../dom.js';
 import { ago, area, metres, t, tn } from '../../i18n.js';
 import { may, model, on } from '../../model.js';
 import { bounds, shapeArea, shapePoints } from '../../map/geometry.js';
-import { empty, load } from '../../notices.js';
+import { empty, load, showProblem } from '../../notices.js';
 import { removeRecord } from '../../removal.js';
 import { eventItem, prependEvents } from '../event_words.js';
 
@@ -137,19 +137,16 @@ export function zonePanel(map, id, signal) {
   ];
 
   async function remove() {
-    await load(
-      faults,
-      async () => {
-        const { etag } = await api.getRecord(api.path('zones', id));
-        if (await removeRecord({ kind: 'zone', id, to: api.path('zones', id), etag, text: t('remove.zone') })) {
-          model.zones.delete(id);
-          map.layers.sync();
-          map.overview();
-        }
-        return null;
-      },
-      signal,
-    );
+    try {
+      const to = api.path('zones', id);
+      const { etag } = await api.getRecord(to);
+      if (!(await removeRecord({ kind: 'zone', id, to, etag }))) return;
+      model.zones.delete(id);
+      map.layers.sync();
+      map.overview();
+    } catch (problem) {
+      showProblem(faults, problem);
+    }
   }
 
   async function visits() {

@@ -120,6 +120,9 @@ fn what_a_gateway_hears_can_be_replayed_and_holds_nobody_else() {
         .collect();
     std::fs::write(&devices, without.join("\n")).unwrap();
     let mut gateway = start(dir.path(), 7);
+    let (config, store) = (dir.path().join("gateway.toml"), dir.path().join("store"));
+    let applied = beaconfence(&["apply", store.to_str().unwrap(), "--config", config.to_str().unwrap(), "--yes"]);
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     gateway.hear("\n");
     gateway.stop();
     let events = replay(dir.path());

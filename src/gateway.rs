@@ -148,6 +148,7 @@ const CHANGES: usize = 1;
 ///
 /// # Errors
 /// [`GatewayError`] where it cannot begin; once it runs, whatever fails is retried.
+#[allow(clippy::too_many_lines)] // One loop, from its beginning to its end.
 pub async fn run(
     config: GatewayConfig,
     first: Option<First>,

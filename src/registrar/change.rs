@@ -123,6 +123,8 @@ mod kind_word {
 
     use super::Kind;
 
+    // The form that serde calls.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
     pub(super) fn serialize<S: Serializer>(kind: &Kind, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(kind.as_str())
     }

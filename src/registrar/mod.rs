@@ -22,7 +22,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::config::{etag, from_stored, to_json};
+use crate::config::{etag, from_stored, record_from_stored, to_json};
 use crate::engine::{Prepared, Tables};
 use crate::model::{LevelOrdinal, Timestamp};
 use crate::registry::{Edit, FloorPlan, Key, Kind, PlanFormat, Record, Registry, RegistryError};
@@ -181,6 +181,9 @@ pub struct StoredPlan {
     pub bytes: Bytes,
 }
 
+/// Told of every change.
+pub type Told = Box<dyn Fn(&Arc<Change>) + Send + Sync>;
+
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub struct Registrar(Arc<Inner>);
@@ -197,7 +200,7 @@ struct Inner {
     keep: Arc<dyn Keep>,
     tokens: Tokens,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    told: Box<dyn Fn(&Arc<Change>) + Send + Sync>,
+    told: Told,
 }
 
 /// What only whoever makes a change needs.
@@ -219,7 +222,7 @@ pub struct Parts {
     /// The wall clock.
     pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Told of every change.
-    pub told: Box<dyn Fn(&Arc<Change>) + Send + Sync>,
+    pub told: Told,
 }
 
 impl Registrar {
@@ -374,10 +377,15 @@ impl Registrar {
             changed.truncate(20);
             return Err(EditError::ChangedSince { revision, keys: changed });
         }
-        let frame = *view.registry.frame();
+        let mut frame = *view.registry.frame();
         for (kind, before) in back {
-            let record = crate::config::record_from_stored(kind, before.to_string().as_bytes(), &frame);
-            edit.put.push(record.map_err(EditError::Unreadable)?);
+            let record = record_from_stored(kind, before.to_string().as_bytes(), &frame);
+            let record = record.map_err(EditError::Unreadable)?;
+            if let Record::Site(site) = &record {
+                // It comes first: what follows is on its ground.
+                frame = site.frame;
+            }
+            edit.put.push(record);
         }
         self.change(&mut editing, edit, author, Action::Undo, Some(revision), Vec::new()).await
     }

@@ -63,12 +63,11 @@ impl Offline {
         let Opened { store, .. } = Store::open(options)?;
         store.start(|_| ());
         let keep: Arc<Store> = Arc::new(store.clone());
-        let (view, is_new) = match load::load(&*keep)? {
-            Some(view) => (view, false),
-            None => {
-                let first = first.ok_or_else(|| OfflineError::NoRegistry(config.data_dir.clone()))?;
-                (begin(&store, first, by, now).await?, true)
-            }
+        let (view, is_new) = if let Some(view) = load::load(&*keep)? {
+            (view, false)
+        } else {
+            let first = first.ok_or_else(|| OfflineError::NoRegistry(config.data_dir.clone()))?;
+            (begin(&store, first, by, now).await?, true)
         };
         let parts = Parts { view, keep, engine: None, now: Box::new(|| Clock::new().now()), told: Box::new(|_| ()) };
         Ok(Self { registrar: Registrar::new(parts)?, store, is_new })

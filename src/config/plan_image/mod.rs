@@ -3,10 +3,12 @@
 //! Of PNG and JPEG the header is read, never the pixels. SVG is a language that can do much more than draw: it is read
 //! and written anew, with nothing in it but shapes, text and their looks ([`svg`]).
 
+mod attributes;
 mod css;
 mod svg;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::fmt;
 

@@ -5,27 +5,19 @@
 //! left out silently, because drawing programs add much that a plan does not need; what would be an attack on the reader
 //! itself (entities, depth, numbers without end) is an error.
 
-use std::collections::HashMap;
-use std::rc::Rc;
-
+use quick_xml::Reader;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
-use quick_xml::{Reader, XmlVersion};
 
 use super::PlanImageError;
-use super::css::{self, is_name, is_plain};
-use crate::registry::PlanFormat;
+use super::attributes::{attribute, attributes, passing, printable};
+use super::css;
+use super::uses::{Drawn, Uses};
 
 /// Elements within elements.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 /// Elements of a picture.
 const MAX_ELEMENTS: usize = 200_000;
-/// Attributes of an element.
-const MAX_ATTRIBUTES: usize = 200;
-/// `use` elements of a picture.
-const MAX_USES: usize = 10_000;
-/// Elements that are drawn once every `use` is drawn in full.
-const MAX_DRAWN: u64 = 500_000;
 /// Greatest width and height in user units.
 const MAX_SIDE: f64 = 1_000_000.0;
 
@@ -65,57 +57,6 @@ const GROUPS: &[&str] = &["a", "switch"];
 /// Elements that are drawn wherever something refers to them: they refer to nothing themselves.
 const DRAWN_ELSEWHERE: &[&str] = &["pattern", "clipPath", "mask", "marker"];
 
-/// Attributes that pass beside the properties of [`css::PROPERTIES`], if their value is plain.
-const ATTRIBUTES: &[&str] = &[
-    "aria-label",
-    "aria-labelledby",
-    "class",
-    "clipPathUnits",
-    "cx",
-    "cy",
-    "d",
-    "dx",
-    "dy",
-    "fx",
-    "fy",
-    "gradientTransform",
-    "gradientUnits",
-    "height",
-    "id",
-    "lengthAdjust",
-    "markerHeight",
-    "markerUnits",
-    "markerWidth",
-    "maskContentUnits",
-    "maskUnits",
-    "offset",
-    "orient",
-    "pathLength",
-    "patternContentUnits",
-    "patternTransform",
-    "patternUnits",
-    "points",
-    "preserveAspectRatio",
-    "r",
-    "refX",
-    "refY",
-    "role",
-    "rotate",
-    "rx",
-    "ry",
-    "spreadMethod",
-    "startOffset",
-    "textLength",
-    "viewBox",
-    "width",
-    "x",
-    "x1",
-    "x2",
-    "y",
-    "y1",
-    "y2",
-];
-
 /// A picture that is safe.
 pub(super) struct Safe {
     pub(super) width: u32,
@@ -123,7 +64,7 @@ pub(super) struct Safe {
     pub(super) text: String,
 }
 
-fn error(message: impl Into<String>) -> PlanImageError {
+pub(super) fn error(message: impl Into<String>) -> PlanImageError {
     PlanImageError::Svg(message.into())
 }
 
@@ -175,7 +116,7 @@ pub(super) fn make_safe(text: &str) -> Result<Safe, PlanImageError> {
     writer.finish()
 }
 
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
@@ -189,7 +130,7 @@ struct Open {
     /// The text of a style sheet.
     sheet: Option<String>,
     /// The elements in it, itself among them, and what they use.
-    drawn: (u64, Vec<Rc<str>>),
+    drawn: Drawn,
 }
 
 impl Open {
@@ -229,7 +170,7 @@ impl Writer {
         let known = name.strip_prefix(self.prefix.as_deref().unwrap_or_default()).and_then(element);
         let is_in_sheet = self.stack.last().is_some_and(|open| open.sheet.is_some());
         let was_elsewhere = self.stack.last().is_some_and(|open| open.is_elsewhere);
-        let known = known.filter(|&name| !is_left_out && !is_in_sheet && !(was_elsewhere && name == "use"));
+        let known = known.filter(|&name| !(is_left_out || is_in_sheet || was_elsewhere && name == "use"));
         let Some(name) = known else {
             if !is_empty {
                 self.stack.push(Open::left_out());
@@ -260,11 +201,7 @@ impl Writer {
             }
             return Ok(());
         }
-        let targets: Vec<Rc<str>> = target.filter(|_| name == "use").map(Rc::from).into_iter().collect();
-        self.uses.count += targets.len();
-        if self.uses.count > MAX_USES {
-            return Err(error(format!("it has more than {MAX_USES} \"use\" elements")));
-        }
+        let targets = self.uses.target(target.as_deref().filter(|_| name == "use"))?;
         let drawn = (1, targets);
         if is_empty {
             self.out.push_str("/>");
@@ -324,19 +261,8 @@ impl Writer {
     }
 
     /// An element is done.
-    fn drawn(&mut self, id: Option<String>, (count, mut targets): (u64, Vec<Rc<str>>)) {
-        if let Some(id) = id {
-            let within = self.uses.within.entry(id).or_default();
-            within.0 += count;
-            within.1.extend(targets.iter().cloned());
-        }
-        match self.stack.last_mut() {
-            Some(around) => {
-                around.drawn.0 += count;
-                around.drawn.1.append(&mut targets);
-            }
-            None => self.uses.whole = (count, targets),
-        }
+    fn drawn(&mut self, id: Option<String>, drawn: Drawn) {
+        self.uses.close(id, drawn, self.stack.last_mut().map(|around| &mut around.drawn));
     }
 
     fn text(&mut self, text: &str) -> Result<(), PlanImageError> {
@@ -365,98 +291,6 @@ fn element(name: &str) -> Option<&'static str> {
         return Some("g");
     }
     ELEMENTS.iter().find(|known| **known == name).copied()
-}
-
-/// The attributes with their values; no name twice.
-fn attributes(start: &BytesStart<'_>) -> Result<Vec<(String, String)>, PlanImageError> {
-    let mut found: Vec<(String, String)> = Vec::new();
-    let mut attributes = start.attributes();
-    // The check compares each with each before there is a limit; that is done here.
-    for attribute in attributes.with_checks(false) {
-        let attribute = attribute.map_err(|fault| error(fault.to_string()))?;
-        if found.len() == MAX_ATTRIBUTES {
-            return Err(error(format!("an element has more than {MAX_ATTRIBUTES} attributes")));
-        }
-        let key: &str = attribute.key.as_ref();
-        let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|fault| error(fault.to_string()))?;
-        if found.iter().any(|(known, _)| known == key) {
-            return Err(error(format!("the attribute \"{}\" is there twice", clip(key))));
-        }
-        found.push((key.to_owned(), value.into_owned()));
-    }
-    Ok(found)
-}
-
-/// The value as it may pass; none where the attribute is left out.
-fn passing(element: &str, key: &str, value: &str, references: bool) -> Option<String> {
-    match key {
-        "id" => is_name(value).then(|| value.to_owned()),
-        "href" | "xlink:href" => reference(element, value),
-        "style" => Some(css::declarations(value, references)).filter(|kept| !kept.is_empty()),
-        "xml:space" => matches!(value, "preserve" | "default").then(|| value.to_owned()),
-        // Words for people may hold anything.
-        "aria-label" => Some(value.to_owned()),
-        _ if ATTRIBUTES.contains(&key) || css::PROPERTIES.contains(&key) => {
-            is_plain(value, references).then(|| value.to_owned())
-        }
-        _ => None,
-    }
-}
-
-/// Where a reference may lead: within the picture, or to a picture that it carries.
-fn reference(element: &str, value: &str) -> Option<String> {
-    let value = value.trim();
-    match element {
-        "use" | "linearGradient" | "radialGradient" | "textPath" => {
-            value.strip_prefix('#').filter(|name| is_name(name)).map(|_| value.to_owned())
-        }
-        "image" => {
-            let data = ["data:image/png;base64,", "data:image/jpeg;base64,", "data:image/jpg;base64,"]
-                .iter()
-                .find_map(|start| value.strip_prefix(start))?;
-            // A picture in the picture is looked at as one that stands alone.
-            let picture = super::PlanImage::read(base64(data)?).ok()?;
-            (picture.format != PlanFormat::Svg).then(|| value.to_owned())
-        }
-        _ => None,
-    }
-}
-
-/// Base64 with or without spaces and padding (RFC 4648, 4).
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.bytes().filter(|byte| !matches!(byte, b' ' | b'=')) {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
-}
-
-fn attribute(out: &mut String, key: &str, value: &str) {
-    out.push(' ');
-    out.push_str(key);
-    out.push_str("=\"");
-    out.push_str(&escape(printable(value)));
-    out.push('"');
-}
-
-/// Without the characters that XML cannot hold (XML 1.0, 2.2).
-fn printable(text: &str) -> String {
-    let good = |c: &char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
-    text.chars().filter(|c| good(c) && !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
 }
 
 /// The picture's place and size in user units.
@@ -499,48 +333,4 @@ fn pixels(text: &str) -> Option<f64> {
         _ => return None,
     };
     Some(number * factor)
-}
-
-/// How much every `use` draws: one that draws ten that draw ten would never end.
-#[derive(Default)]
-struct Uses {
-    /// By id: elements within, and what they use.
-    within: HashMap<String, (u64, Vec<Rc<str>>)>,
-    whole: (u64, Vec<Rc<str>>),
-    count: usize,
-}
-
-impl Uses {
-    fn check(&self) -> Result<(), PlanImageError> {
-        let mut known = HashMap::new();
-        let (mut drawn, used) = (self.whole.0, &self.whole.1);
-        for target in used {
-            drawn = drawn.saturating_add(self.drawn(target, &mut known, 0)?);
-        }
-        if drawn > MAX_DRAWN {
-            return Err(error(format!("with every \"use\" it draws more than {MAX_DRAWN} elements")));
-        }
-        Ok(())
-    }
-
-    fn drawn<'s>(
-        &'s self,
-        id: &'s str,
-        known: &mut HashMap<&'s str, u64>,
-        depth: usize,
-    ) -> Result<u64, PlanImageError> {
-        if let Some(&count) = known.get(id) {
-            return Ok(count);
-        }
-        if depth == MAX_DEPTH {
-            return Err(error("its \"use\" elements lead in a circle, or too deep"));
-        }
-        let Some((own, targets)) = self.within.get(id) else { return Ok(0) };
-        let mut count = *own;
-        for target in targets {
-            count = count.saturating_add(self.drawn(target, known, depth + 1)?);
-        }
-        known.insert(id, count);
-        Ok(count)
-    }
 }

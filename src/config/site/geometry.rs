@@ -220,6 +220,21 @@ fn overlapping(polygons: &[Polygon]) -> Option<usize> {
     None
 }
 
+/// The outer rings of the area that valid rings cover together; what touches or overlaps is one. Holes are filled.
+pub(super) fn union(rings: &[Ring]) -> Vec<Ring> {
+    if let [ring] = rings {
+        return vec![ring.clone()];
+    }
+    let polygons: Vec<Polygon> = rings.iter().map(|ring| polygon(ring)).collect();
+    let whole = geo::unary_union(&polygons);
+    let ring = |polygon: Polygon| {
+        let mut ring: Ring = polygon.into_inner().0.0.into_iter().map(|at| Point { x: at.x, y: at.y }).collect();
+        ring.pop();
+        ring
+    };
+    whole.0.into_iter().map(ring).collect()
+}
+
 /// Area of a ring in square metres.
 pub(in crate::config) fn area(ring: &[Point]) -> f64 {
     polygon(ring).unsigned_area()

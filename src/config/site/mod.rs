@@ -14,6 +14,7 @@ mod fixture;
 mod floor_plan;
 mod forms;
 pub(super) mod geometry;
+mod imdf;
 mod json;
 mod labels;
 mod points;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 pub use calibration::calibration_text;
 pub use forms::{etag, from_json, from_stored, record_from_stored, to_json, zone_json_with_shape};
+pub use imdf::{Account, Accounting, Imdf, Skipped, read_imdf};
 pub use points::{WalkPoint, load_points};
 pub use texts::{read_beacons_text, read_devices_text, read_site_texts, read_zones_text};
 pub use write::site_texts;

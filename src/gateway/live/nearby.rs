@@ -60,7 +60,7 @@ impl Session {
     }
 
     pub(super) fn heard(&mut self, heard: &Advertisement, now: Timestamp) {
-        let framed = frames(&heard.data).filter_map(|frame| Identity::of_frame(&frame.ok()?)).next();
+        let framed = frames(&heard.data).find_map(|frame| Identity::of_frame(&frame.ok()?));
         let Some(identity) = framed.or_else(|| Some(Identity::Mac(heard.address?.bytes))) else { return };
         let sender = sender(&identity);
         if !self.senders.contains_key(&sender)

@@ -318,7 +318,7 @@ async fn export(State(app): State<App>, _query: NoQuery) -> Result<Response, Pro
 
 /// One of these files
 #[utoipa::path(get, path = "/api/v1/export/{file}", tag = "import and export",
-    params(("file" = schema::FileName, Path, description = "Which")),
+    params(("file" = inline(schema::FileName), Path, description = "Which")),
     responses(
         (status = 200, description = "Its text",
             content((String = "application/toml"), (schema::AnyJson = "application/geo+json"), (String = "text/csv"))),

@@ -39,7 +39,13 @@ export function query(values) {
 }
 
 async function request(method, to, { body, headers = {}, type, quiet, signal } = {}) {
-  const options = { method, headers: { Accept: 'application/json', ...headers }, credentials: 'same-origin', signal, cache: 'no-cache' };
+  const options = {
+    method,
+    headers: { Accept: 'application/json', ...headers },
+    credentials: 'same-origin',
+    signal,
+    cache: 'no-cache',
+  };
   if (body !== undefined) {
     const raw = body instanceof Blob || typeof body === 'string';
     options.body = raw ? body : JSON.stringify(body);

@@ -21,7 +21,8 @@ function fill(element, attributes, children) {
     else element.setAttribute(name, value === true ? '' : value);
   }
   element.append(...children.flat(3).filter(child => child !== null && child !== undefined && child !== false));
-  if (tagHasValue(element) && attributes?.value !== undefined && attributes.value !== null) element.value = attributes.value;
+  if (tagHasValue(element) && attributes?.value !== undefined && attributes.value !== null)
+    element.value = attributes.value;
   return element;
 }
 
@@ -30,7 +31,9 @@ const tagHasValue = element => element.tagName === 'SELECT';
 
 /** Puts `children` in place of what is in `element`. */
 export function put(element, ...children) {
-  element.replaceChildren(...children.flat(3).filter(child => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...children.flat(3).filter(child => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -55,7 +58,8 @@ export function fresh(prefix) {
 
 const ICONS = {
   map: 'M3 6l6-2 6 2 6-2v14l-6 2-6-2-6 2zM9 4v14M15 6v14',
-  nearby: 'M12 13a1 1 0 1 0 0-2 1 1 0 0 0 0 2zM8.5 15.5a5 5 0 0 1 0-7M15.5 8.5a5 5 0 0 1 0 7M5.6 18.4a9 9 0 0 1 0-12.8M18.4 5.6a9 9 0 0 1 0 12.8',
+  nearby:
+    'M12 13a1 1 0 1 0 0-2 1 1 0 0 0 0 2zM8.5 15.5a5 5 0 0 1 0-7M15.5 8.5a5 5 0 0 1 0 7M5.6 18.4a9 9 0 0 1 0-12.8M18.4 5.6a9 9 0 0 1 0 12.8',
   zones: 'M5 7l8-3 6 5-2 9-11 2z',
   beacons: 'M12 3l7 4v10l-7 4-7-4V7zM12 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4z',
   devices: 'M8 3h8a1 1 0 0 1 1 1v16a1 1 0 0 1-1 1H8a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1zM11 18h2',
@@ -90,5 +94,9 @@ const ICONS = {
 
 /** A line icon; hidden from screen readers, because what it stands in is labelled. */
 export function icon(name) {
-  return svg('svg', { viewBox: '0 0 24 24', class: 'icon', 'aria-hidden': 'true', focusable: 'false' }, svg('path', { d: ICONS[name] }));
+  return svg(
+    'svg',
+    { viewBox: '0 0 24 24', class: 'icon', 'aria-hidden': 'true', focusable: 'false' },
+    svg('path', { d: ICONS[name] }),
+  );
 }

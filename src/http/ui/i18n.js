@@ -6,7 +6,10 @@ export let language = 'en';
 let plural = new Intl.PluralRules('en');
 
 /** The languages there are, each by its own name. */
-export const languages = [['en', 'English'], ['fr', 'Français']];
+export const languages = [
+  ['en', 'English'],
+  ['fr', 'Français'],
+];
 
 /** Loads the texts of the language to start with. */
 export async function start() {
@@ -48,7 +51,9 @@ export function word(prefix, value) {
 
 /** A number as people of the language write it. */
 export function number(value, digits = 0) {
-  return new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  return new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(
+    value,
+  );
 }
 
 /** Metres, to a tenth; centimetres below one metre. */
@@ -70,9 +75,16 @@ export function percent(value) {
 export function instant(iso) {
   if (!iso) return t('never');
   const date = new Date(iso);
-  const time = date.toLocaleTimeString(language, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+  const time = date.toLocaleTimeString(language, {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  });
   const today = date.toDateString() === new Date().toDateString();
-  return today ? time : `${date.toLocaleDateString(language, { day: 'numeric', month: 'short', year: 'numeric' })} ${time}`;
+  return today
+    ? time
+    : `${date.toLocaleDateString(language, { day: 'numeric', month: 'short', year: 'numeric' })} ${time}`;
 }
 
 /** How long ago. */
@@ -90,7 +102,12 @@ export function ago(iso) {
 /** A length of time in the two largest units that it has. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  const parts = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
+  const parts = [
+    [86400, 'd'],
+    [3600, 'h'],
+    [60, 'min'],
+    [1, 's'],
+  ];
   const first = parts.findIndex(([size]) => whole >= size);
   if (first < 0) return '0 s';
   const [size, unit] = parts[first];

@@ -36,7 +36,7 @@ async function boot() {
   api.whenSignedOut(() => model.me && signedOut());
   addEventListener('hashchange', () => {
     if (readCode()) enter();
-    else if (main) show();
+    else if (main) show(true);
   });
   await enter();
 }
@@ -66,11 +66,11 @@ async function enter() {
     if (given && failure.status === 401) problem.message = t('problem.link-used');
     else if (failure.status === 401) problem = null;
   }
-  if (model.me) await signedIn();
+  if (model.me) await signedIn({ focus: false });
   else signIn(app, signedIn, { problem });
 }
 
-async function signedIn() {
+async function signedIn({ focus = true } = {}) {
   // The cookie cannot be seen from here: without this note a first visit would begin with a refused request.
   localStorage.setItem('signed-in', 'yes');
   put(app, loading());
@@ -78,19 +78,34 @@ async function signedIn() {
     await begin();
   } catch (problem) {
     if (problem.status === undefined) throw problem;
-    put(app, h('div', { class: 'alone' }, problemBox(problem), h('button', { type: 'button', onclick: signedIn }, t('try-again'))));
+    put(
+      app,
+      h(
+        'div',
+        { class: 'alone' },
+        problemBox(problem),
+        h('button', { type: 'button', onclick: () => signedIn() }, t('try-again')),
+      ),
+    );
     return;
   }
-  build();
+  build(focus);
 }
 
 let framed = new AbortController();
 
-function build() {
+function build(focus) {
   framed.abort();
   framed = new AbortController();
-  main = frame(app, { signOut: async () => { await endSession(); signedOut(); }, redraw: build, signal: framed.signal });
-  show();
+  main = frame(app, {
+    signOut: async () => {
+      await endSession();
+      signedOut();
+    },
+    redraw: () => build(false),
+    signal: framed.signal,
+  });
+  show(focus);
 }
 
 function signedOut() {
@@ -109,7 +124,8 @@ function route() {
   return [may('editor') && isEmpty() ? 'setup' : 'map'];
 }
 
-async function show() {
+/** Shows the page of the address. After a step of the person's the focus goes to its heading, so that it is read. */
+async function show(focus) {
   page.abort();
   page = new AbortController();
   const { signal } = page;
@@ -119,13 +135,17 @@ async function show() {
   document.title = `${t(`page.${name}`)} · beaconfence`;
   const place = h('div', { class: 'view' });
   put(main, place);
-  await load(place, async () => {
-    const view = await VIEWS[name]();
-    return view.show({ place, signal, rest });
-  }, signal);
+  await load(
+    place,
+    async () => {
+      const view = await VIEWS[name]();
+      return view.show({ place, signal, rest });
+    },
+    signal,
+  );
   if (signal.aborted) return;
   const heading = main.querySelector('h1');
-  if (heading && document.activeElement === document.body) {
+  if (focus && heading && (document.activeElement === document.body || document.activeElement.closest('nav'))) {
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
   }

@@ -26,8 +26,8 @@ export const model = {
 const listeners = new Map();
 
 /**
- * Calls `then` on each `topic` until `signal` is aborted. `events`, `occupancy` and `presence` come as arrays of what is new, or null where
- * everything is.
+ * Calls `then` on each `topic` until `signal` is aborted. `events`, `occupancy` and `presence` come as arrays of what
+ * is new, or null where everything is.
  */
 export function on(topic, then, signal) {
   if (!listeners.has(topic)) listeners.set(topic, new Set());
@@ -63,7 +63,7 @@ export function may(role) {
 }
 
 export const levelOf = ordinal => model.levels.find(level => level.ordinal === ordinal);
-export const zoneName = id => (model.zones.get(id)?.properties.name || id);
+export const zoneName = id => model.zones.get(id)?.properties.name || id;
 
 /** Loads everything, then follows the stream. */
 export async function begin() {
@@ -87,11 +87,17 @@ export function end() {
   model.site = null;
   model.levels = [];
   model.events = [];
-  for (const map of [model.zones, model.receivers, model.beacons, model.devices, model.occupancy, model.health]) map.clear();
+  for (const map of [model.zones, model.receivers, model.beacons, model.devices, model.occupancy, model.health])
+    map.clear();
 }
 
 async function loadRegistry() {
-  const [site, levels, zones, receivers] = await Promise.all([api.get('/site'), api.get('/levels'), api.all('zones'), api.all('receivers')]);
+  const [site, levels, zones, receivers] = await Promise.all([
+    api.get('/site'),
+    api.get('/levels'),
+    api.all('zones'),
+    api.all('receivers'),
+  ]);
   const beacons = (await Promise.all(levels.items.map(level => api.all('beacons', { level: level.ordinal })))).flat();
   model.site = site;
   model.levels = levels.items.sort((one, other) => one.ordinal - other.ordinal);
@@ -103,7 +109,12 @@ async function loadRegistry() {
 async function loadLive() {
   const [live, events] = await Promise.all([api.get('/live'), api.get('/events?limit=200')]);
   fill(model.devices, live.devices, device => device.id);
-  fill(model.occupancy, Object.entries(live.occupancy), pair => pair[0], pair => pair[1]);
+  fill(
+    model.occupancy,
+    Object.entries(live.occupancy),
+    pair => pair[0],
+    pair => pair[1],
+  );
   fill(model.health, live.receivers, receiver => receiver.id);
   model.delivery = live.delivery;
   model.events = events.items;
@@ -215,9 +226,11 @@ const MAPS = { zone: 'zones', receiver: 'receivers', beacon: 'beacons' };
 async function apply(change) {
   const total = Object.values(change.counts ?? {}).reduce((sum, count) => sum + (count || 0), 0);
   try {
-    if (total > change.items.length || change.items.some(item => item.kind === 'site' || item.kind === 'level')) await loadRegistry();
+    if (total > change.items.length || change.items.some(item => item.kind === 'site' || item.kind === 'level'))
+      await loadRegistry();
     else await Promise.all(change.items.map(applyOne));
-    for (const { kind, id, action } of change.items) if (kind === 'device' && action === 'removed') model.devices.delete(id);
+    for (const { kind, id, action } of change.items)
+      if (kind === 'device' && action === 'removed') model.devices.delete(id);
   } catch {
     return;
   }

@@ -18,16 +18,33 @@ export function places() {
 export function announce(text) {
   polite.textContent = '';
   // The same text twice is only read again where it was gone in between.
-  requestAnimationFrame(() => { polite.textContent = text; });
+  requestAnimationFrame(() => {
+    polite.textContent = text;
+  });
 }
 
 /** Shows a short notice, with at most one button. */
 export function notice(text, { kind = 'good', action, label } = {}) {
   const close = () => element.remove();
-  const element = h('div', { class: `notice ${kind}` },
+  const element = h(
+    'div',
+    { class: `notice ${kind}` },
     h('p', null, text),
-    action && h('button', { type: 'button', class: 'plain', onclick: () => { close(); action(); } }, label),
-    h('button', { type: 'button', class: 'plain', 'aria-label': t('close'), onclick: close }, '×'));
+    action &&
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'plain',
+          onclick: () => {
+            close();
+            action();
+          },
+        },
+        label,
+      ),
+    h('button', { type: 'button', class: 'plain', 'aria-label': t('close'), onclick: close }, '×'),
+  );
   notices.append(element);
   announce(text);
   while (notices.children.length > 3) notices.firstChild.remove();
@@ -38,10 +55,21 @@ export function notice(text, { kind = 'good', action, label } = {}) {
 export function problemBox(problem) {
   const lines = (problem.errors ?? []).map(error => {
     const place = [error.file, error.line].filter(part => part !== null && part !== undefined).join(':');
-    return h('li', null, place && h('code', null, place), place && ' ', error.record && h('strong', null, `${error.record}: `), error.message,
-      error.help && h('span', { class: 'help' }, ` ${error.help}`));
+    return h(
+      'li',
+      null,
+      place && h('code', null, place),
+      place && ' ',
+      error.record && h('strong', null, `${error.record}: `),
+      error.message,
+      error.help && h('span', { class: 'help' }, ` ${error.help}`),
+    );
   });
-  const box = h('div', { class: 'problem', role: 'alert', tabindex: '-1' }, h('p', null, h('strong', null, t('problem.title')), ' ', problem.message));
+  const box = h(
+    'div',
+    { class: 'problem', role: 'alert', tabindex: '-1' },
+    h('p', null, h('strong', null, t('problem.title')), ' ', problem.message),
+  );
   if (lines.length) box.append(h('ul', null, lines));
   return box;
 }
@@ -57,12 +85,23 @@ export function showProblem(place, problem) {
 
 /** What stands where something is awaited. */
 export function loading() {
-  return h('p', { class: 'loading', role: 'status' }, h('span', { class: 'spinner', 'aria-hidden': 'true' }), t('loading'));
+  return h(
+    'p',
+    { class: 'loading', role: 'status' },
+    h('span', { class: 'spinner', 'aria-hidden': 'true' }),
+    t('loading'),
+  );
 }
 
 /** What stands where there is nothing yet: what it is, and what to do. */
 export function empty(title, text, ...actions) {
-  return h('div', { class: 'empty' }, h('h2', null, title), text && h('p', null, text), actions.length > 0 && h('div', { class: 'row' }, actions));
+  return h(
+    'div',
+    { class: 'empty' },
+    h('h2', null, title),
+    text && h('p', null, text),
+    actions.length > 0 && h('div', { class: 'row' }, actions),
+  );
 }
 
 /** Loads into `place`: shows that it loads, then what `make` gives, or what went wrong with a way to try again. */
@@ -74,6 +113,10 @@ export async function load(place, make, signal) {
   } catch (problem) {
     if (problem.name === 'AbortError' || signal?.aborted) return;
     if (problem.status === undefined) throw problem;
-    put(place, problemBox(problem), h('p', null, h('button', { type: 'button', onclick: () => load(place, make, signal) }, t('try-again'))));
+    put(
+      place,
+      problemBox(problem),
+      h('p', null, h('button', { type: 'button', onclick: () => load(place, make, signal) }, t('try-again'))),
+    );
   }
 }

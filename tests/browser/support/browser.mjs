@@ -15,30 +15,49 @@ export const NARROW = { width: 390, height: 844 };
 export function browser() {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
   });
 }
 
 /**
- * A window of somebody who was never here before. `allow` are patterns of messages that the test brings about itself, such as a
- * refused request.
+ * A window of somebody who was never here before. `allow` are patterns of messages that the test brings about itself,
+ * such as a refused request.
  */
 export async function visitor(started, { viewport = WIDE, theme = 'light', language = 'en', allow = [] } = {}) {
   const context = await started.newContext({ viewport, colorScheme: theme, locale: language, acceptDownloads: true });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const wrong = [];
-  const note = text => { if (!allow.some(pattern => pattern.test(text))) wrong.push(text); };
-  page.on('console', message => message.type() === 'error' && note(`${message.text()} ${message.location().url ?? ''}`));
+  const note = text => {
+    if (!allow.some(pattern => pattern.test(text))) wrong.push(text);
+  };
+  page.on(
+    'console',
+    message => message.type() === 'error' && note(`${message.text()} ${message.location().url ?? ''}`),
+  );
   page.on('pageerror', error => note(error.stack ?? String(error)));
-  page.on('request', request => { if (!/^(http:\/\/127\.0\.0\.1|blob:|data:)/.test(request.url())) wrong.push(`asks for ${request.url()}`); });
+  page.on('request', request => {
+    if (!/^(http:\/\/127\.0\.0\.1|blob:|data:)/.test(request.url())) wrong.push(`asks for ${request.url()}`);
+  });
   await page.addInitScript(() => {
-    globalThis.addEventListener('securitypolicyviolation', event => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
+    globalThis.addEventListener('securitypolicyviolation', event =>
+      console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`),
+    );
   });
   let clicks = 0;
   return {
     page,
-    get clicks() { return clicks; },
+    get clicks() {
+      return clicks;
+    },
     /** A click, counted. */
     async click(selector, options) {
       clicks += 1;
@@ -58,8 +77,20 @@ export async function visitor(started, { viewport = WIDE, theme = 'light', langu
     /** Fails where the page is hard to use for somebody. */
     async accessible(name) {
       await page.evaluate(AXE);
-      const { violations } = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
-      const text = violations.map(one => `${one.id}: ${one.help}\n${one.nodes.slice(0, 5).map(node => `  ${node.target.join(' ')}: ${node.failureSummary?.replaceAll('\n', ' ')}`).join('\n')}`).join('\n');
+      const { violations } = await page.evaluate(() =>
+        globalThis.axe.run(document, {
+          runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+        }),
+      );
+      const text = violations
+        .map(
+          one =>
+            `${one.id}: ${one.help}\n${one.nodes
+              .slice(0, 5)
+              .map(node => `  ${node.target.join(' ')}: ${node.failureSummary?.replaceAll('\n', ' ')}`)
+              .join('\n')}`,
+        )
+        .join('\n');
       assert.equal(text, '', `accessibility of ${name}`);
     },
     /** Ends the visit; fails where anything went wrong. */

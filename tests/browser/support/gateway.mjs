@@ -43,8 +43,13 @@ export async function until(what, check, patience = PATIENCE_MS) {
 function start(command, args, options = {}) {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
   child.said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', data => { child.said += data; });
-  child.ended = new Promise(resolve => { child.on('exit', resolve); });
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', data => {
+      child.said += data;
+    });
+  child.ended = new Promise(resolve => {
+    child.on('exit', resolve);
+  });
   return child;
 }
 
@@ -60,12 +65,24 @@ async function stop(child) {
 export async function gateway({ site, sightings = false } = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'beaconfence-browser-'));
   const [broker, port] = [await freePort(), await freePort()];
-  fs.writeFileSync(path.join(dir, 'mosquitto.conf'), `listener ${broker} 127.0.0.1\nallow_anonymous true\npersistence false\n`);
+  fs.writeFileSync(
+    path.join(dir, 'mosquitto.conf'),
+    `listener ${broker} 127.0.0.1\nallow_anonymous true\npersistence false\n`,
+  );
   const mosquitto = start('mosquitto', ['-c', path.join(dir, 'mosquitto.conf')]);
-  fs.writeFileSync(path.join(dir, 'gateway.toml'), [
-    'id = "gateway-1"', site ? `site = "${site}"` : '', 'data_dir = "data"',
-    '[http]', `listen = ["127.0.0.1:${port}"]`, '[mqtt]', `brokers = ["mqtt://127.0.0.1:${broker}"]`, '',
-  ].join('\n'));
+  fs.writeFileSync(
+    path.join(dir, 'gateway.toml'),
+    [
+      'id = "gateway-1"',
+      site ? `site = "${site}"` : '',
+      'data_dir = "data"',
+      '[http]',
+      `listen = ["127.0.0.1:${port}"]`,
+      '[mqtt]',
+      `brokers = ["mqtt://127.0.0.1:${broker}"]`,
+      '',
+    ].join('\n'),
+  );
   const args = ['run', '--config', path.join(dir, 'gateway.toml')];
   const pipe = path.join(dir, 'sightings');
   if (sightings) {
@@ -97,7 +114,14 @@ export async function gateway({ site, sightings = false } = {}) {
     /** A new token. */
     token: async (name, role) => (await local(socket, 'POST', '/api/v1/tokens', { name, role })).token,
     /** Hears something. */
-    hear: lines => fs.writeSync(feed, lines.map(line => `${JSON.stringify(line)}\n`).join('')),
+    hear(lines) {
+      try {
+        fs.writeSync(feed, lines.map(line => `${JSON.stringify(line)}\n`).join(''));
+      } catch (error) {
+        // The pipe is full: what is in the air and not heard is lost, as with a radio.
+        if (error.code !== 'EAGAIN') throw error;
+      }
+    },
     async close() {
       if (feed !== null) fs.closeSync(feed);
       await stop(child);
@@ -110,11 +134,20 @@ export async function gateway({ site, sightings = false } = {}) {
 
 function local(socketPath, method, to, body) {
   return new Promise((resolve, reject) => {
-    const request = http.request({ socketPath, method, path: to, headers: { Host: 'localhost', 'Content-Type': 'application/json' } }, response => {
-      let text = '';
-      response.on('data', data => { text += data; });
-      response.on('end', () => (response.statusCode < 300 ? resolve(text ? JSON.parse(text) : null) : reject(new Error(`${method} ${to}: ${response.statusCode} ${text}`))));
-    });
+    const request = http.request(
+      { socketPath, method, path: to, headers: { Host: 'localhost', 'Content-Type': 'application/json' } },
+      response => {
+        let text = '';
+        response.on('data', data => {
+          text += data;
+        });
+        response.on('end', () =>
+          response.statusCode < 300
+            ? resolve(text ? JSON.parse(text) : null)
+            : reject(new Error(`${method} ${to}: ${response.statusCode} ${text}`)),
+        );
+      },
+    );
     request.on('error', reject);
     request.end(body === undefined ? undefined : JSON.stringify(body));
   });
@@ -133,7 +166,9 @@ export async function demo(args = []) {
   return { url, close: () => stop(child) };
 }
 
-/** An iBeacon at a place, as receivers hear it: the log-distance law, with a little noise that is the same every time. */
+/**
+ * An iBeacon at a place, as receivers hear it: the log-distance law, with a little noise that is the same every time.
+ */
 export class Beacon {
   constructor(uuid, major, minor, place, power = -59) {
     const hex = value => value.toString(16).padStart(4, '0');
@@ -149,8 +184,12 @@ export class Beacon {
       const distance = Math.max(0.4, Math.hypot(this.place[0] - x, this.place[1] - y));
       const noise = Math.sin(this.count * 12.9898 + at * 78.233) * 2;
       return {
-        time: new Date().toISOString(), receiver, address: this.address, address_type: 'random',
-        rssi: Math.round(this.power - 25 * Math.log10(distance) + noise), manufacturer_data: { '004c': this.data },
+        time: new Date().toISOString(),
+        receiver,
+        address: this.address,
+        address_type: 'random',
+        rssi: Math.round(this.power - 25 * Math.log10(distance) + noise),
+        manufacturer_data: { '004c': this.data },
       };
     });
   }

@@ -172,7 +172,7 @@ fn presence(settings: &PresenceSettings) -> Map<String, Value> {
     give("lost_after", text(*lost_after), *lost_after == default.lost_after);
     give("dwell", dwell.iter().copied().map(text).collect(), *dwell == default.dwell);
     give("max_hold", text(*max_hold), *max_hold == default.max_hold);
-    give("margin_m", json!(margin + 0.0), *margin == default.margin);
+    give("margin_m", json!(margin + 0.0), Some(margin) == Some(&default.margin));
     given
 }
 

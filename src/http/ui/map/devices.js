@@ -1,5 +1,5 @@
-// Live devices: a dot, and around it the circle of its accuracy. One animation loop moves those that are on their way; it sleeps
-// when nothing moves or the page is hidden.
+// Live devices: a dot, and around it the circle of its accuracy. One animation loop moves those that are on their way;
+// it sleeps when nothing moves or the page is hidden.
 
 import { set, svg } from '../dom.js';
 import { model, on } from '../model.js';
@@ -61,7 +61,12 @@ export class Devices {
   #towards(id, device) {
     let dot = this.dots.get(id);
     if (!dot) {
-      dot = { x: device.x, y: device.y, ring: svg('circle', { class: 'ring' }), g: svg('g', { 'data-select': `device:${id}` }) };
+      dot = {
+        x: device.x,
+        y: device.y,
+        ring: svg('circle', { class: 'ring' }),
+        g: svg('g', { 'data-select': `device:${id}` }),
+      };
       dot.g.append(dot.ring, svg('circle', { class: 'dot', r: 5 }));
       this.dots.set(id, dot);
       this.group.append(dot.g);
@@ -78,10 +83,17 @@ export class Devices {
 
   #kind(id) {
     const dot = this.dots.get(id);
-    if (dot) set(dot.g, 'class', `device ${model.devices.get(id)?.kind ?? 'customer'}${id === this.selected ? ' selected' : ''}`);
+    if (dot)
+      set(
+        dot.g,
+        'class',
+        `device ${model.devices.get(id)?.kind ?? 'customer'}${id === this.selected ? ' selected' : ''}`,
+      );
   }
 
-  #place(dot) { dot.g.setAttribute('transform', this.viewport.place([dot.x, dot.y])); }
+  #place(dot) {
+    dot.g.setAttribute('transform', this.viewport.place([dot.x, dot.y]));
+  }
 
   #placeAll() {
     for (const dot of this.dots.values()) {

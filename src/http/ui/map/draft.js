@@ -1,5 +1,5 @@
-// A shape while it is edited: its corners are buttons on the map, which are dragged, or moved with the arrow keys; in the middle of
-// each edge is one that makes a new corner. Every step can be undone.
+// A shape while it is edited: its corners are buttons on the map, which are dragged, or moved with the arrow keys; in
+// the middle of each edge is one that makes a new corner. Every step can be undone.
 
 import { h, svg } from '../dom.js';
 import { metres, t } from '../i18n.js';
@@ -35,10 +35,18 @@ export class Draft {
     this.#after();
   }
 
-  undo() { this.#travel(this.past, this.future); }
-  redo() { this.#travel(this.future, this.past); }
-  get canUndo() { return this.past.length > 0; }
-  get canRedo() { return this.future.length > 0; }
+  undo() {
+    this.#travel(this.past, this.future);
+  }
+  redo() {
+    this.#travel(this.future, this.past);
+  }
+  get canUndo() {
+    return this.past.length > 0;
+  }
+  get canRedo() {
+    return this.future.length > 0;
+  }
 
   end() {
     this.path.remove();
@@ -83,21 +91,50 @@ export class Draft {
 
   #circleHandles() {
     return [
-      this.#handle('centre', t('handle.centre'), () => this.shape.centre, point => { this.shape.centre = point; }),
-      this.#handle('radius', t('handle.radius', { r: metres(this.shape.radius) }), () => add(this.shape.centre, [this.shape.radius, 0]),
-        point => { this.shape.radius = Math.max(0.1, Math.round(distance(this.shape.centre, point) * 1000) / 1000); }),
+      this.#handle(
+        'centre',
+        t('handle.centre'),
+        () => this.shape.centre,
+        point => {
+          this.shape.centre = point;
+        },
+      ),
+      this.#handle(
+        'radius',
+        t('handle.radius', { r: metres(this.shape.radius) }),
+        () => add(this.shape.centre, [this.shape.radius, 0]),
+        point => {
+          this.shape.radius = Math.max(0.1, Math.round(distance(this.shape.centre, point) * 1000) / 1000);
+        },
+      ),
     ];
   }
 
   #polygonHandles() {
     const handles = [this.#mover()];
-    this.shape.polygons.forEach((polygon, p) => polygon.forEach((ring, r) => ring.forEach((corner, i) => {
-      const next = (i + 1) % ring.length;
-      handles.push(this.#handle(`${p}.${r}.${i}`, t('handle.corner', { n: i + 1, x: corner[0].toFixed(2), y: corner[1].toFixed(2) }),
-        () => this.shape.polygons[p][r][i], point => { this.shape.polygons[p][r][i] = point; },
-        { remove: () => this.removeCorner(p, r, i), neighbours: () => [ring.at(i - 1), ring[next]], skip: corner }));
-      if (distance(corner, ring[next]) * this.viewport.k > MIDDLE_PIXELS) handles.push(this.#middle(p, r, i));
-    })));
+    this.shape.polygons.forEach((polygon, p) =>
+      polygon.forEach((ring, r) =>
+        ring.forEach((corner, i) => {
+          const next = (i + 1) % ring.length;
+          handles.push(
+            this.#handle(
+              `${p}.${r}.${i}`,
+              t('handle.corner', { n: i + 1, x: corner[0].toFixed(2), y: corner[1].toFixed(2) }),
+              () => this.shape.polygons[p][r][i],
+              point => {
+                this.shape.polygons[p][r][i] = point;
+              },
+              {
+                remove: () => this.removeCorner(p, r, i),
+                neighbours: () => [ring.at(i - 1), ring[next]],
+                skip: corner,
+              },
+            ),
+          );
+          if (distance(corner, ring[next]) * this.viewport.k > MIDDLE_PIXELS) handles.push(this.#middle(p, r, i));
+        }),
+      ),
+    );
     return handles;
   }
 
@@ -105,12 +142,22 @@ export class Draft {
   #mover() {
     const middle = () => {
       const points = this.shape.polygons.flat(2);
-      return [0, 1].map(axis => (Math.min(...points.map(point => point[axis])) + Math.max(...points.map(point => point[axis]))) / 2);
+      return [0, 1].map(
+        axis => (Math.min(...points.map(point => point[axis])) + Math.max(...points.map(point => point[axis]))) / 2,
+      );
     };
-    return this.#handle('move', t('handle.move'), middle, point => {
-      const by = subtract(point, middle());
-      this.shape.polygons = this.shape.polygons.map(polygon => polygon.map(ring => ring.map(corner => rounded(add(corner, by)))));
-    }, { kind: 'mover', free: true });
+    return this.#handle(
+      'move',
+      t('handle.move'),
+      middle,
+      point => {
+        const by = subtract(point, middle());
+        this.shape.polygons = this.shape.polygons.map(polygon =>
+          polygon.map(ring => ring.map(corner => rounded(add(corner, by)))),
+        );
+      },
+      { kind: 'mover', free: true },
+    );
   }
 
   #middle(p, r, i) {
@@ -120,14 +167,24 @@ export class Draft {
       return rounded([(a[0] + b[0]) / 2, (a[1] + b[1]) / 2]);
     };
     let index = null;
-    const handle = this.#handle(`${p}.${r}.${i}+`, t('handle.insert', { n: i + 1 }), () => (index === null ? at() : this.shape.polygons[p][r][index]), point => {
-      if (index === null) {
-        index = i + 1;
-        this.shape.polygons[p][r].splice(index, 0, point);
-      } else {
-        this.shape.polygons[p][r][index] = point;
-      }
-    }, { kind: 'middle', tabbable: false, neighbours: () => [this.shape.polygons[p][r][i], this.shape.polygons[p][r][(index ?? i) + 1]] });
+    const handle = this.#handle(
+      `${p}.${r}.${i}+`,
+      t('handle.insert', { n: i + 1 }),
+      () => (index === null ? at() : this.shape.polygons[p][r][index]),
+      point => {
+        if (index === null) {
+          index = i + 1;
+          this.shape.polygons[p][r].splice(index, 0, point);
+        } else {
+          this.shape.polygons[p][r][index] = point;
+        }
+      },
+      {
+        kind: 'middle',
+        tabbable: false,
+        neighbours: () => [this.shape.polygons[p][r][i], this.shape.polygons[p][r][(index ?? i) + 1]],
+      },
+    );
     handle.element.addEventListener('click', () => {
       if (index === null) this.insertCorner(p, r, i, at());
     });
@@ -150,13 +207,31 @@ export class Draft {
   }
 
   #handle(name, label, get, move, { remove, neighbours, skip, kind = 'corner', free = false, tabbable = true } = {}) {
-    const element = h('button', { type: 'button', class: `handle ${kind}`, 'data-handle': name, 'aria-label': label, tabindex: tabbable ? null : '-1' });
+    const element = h('button', {
+      type: 'button',
+      class: `handle ${kind}`,
+      'data-handle': name,
+      'aria-label': label,
+      tabindex: tabbable ? null : '-1',
+    });
     let began = null;
     const drag = (point, event) => {
       const settings = event.altKey || free ? null : this.aim();
       const [from, next] = neighbours?.() ?? [];
       const corners = settings?.corners ?? [];
-      move(rounded(settings ? snap(point, { k: this.viewport.k, ...settings, corners: skip ? corners.filter(corner => corner !== skip) : corners, from, next }).point : point));
+      move(
+        rounded(
+          settings
+            ? snap(point, {
+                k: this.viewport.k,
+                ...settings,
+                corners: skip ? corners.filter(corner => corner !== skip) : corners,
+                from,
+                next,
+              }).point
+            : point,
+        ),
+      );
       this.#outline();
       this.#place();
     };
@@ -189,7 +264,14 @@ export class Draft {
     if (steps[event.key]) {
       const size = event.shiftKey ? 1 : event.altKey ? 0.01 : 0.1;
       this.#step();
-      move(rounded(add(get(), steps[event.key].map(part => part * size))));
+      move(
+        rounded(
+          add(
+            get(),
+            steps[event.key].map(part => part * size),
+          ),
+        ),
+      );
       this.#after();
     } else if ((event.key === 'Delete' || event.key === 'Backspace') && remove) {
       remove();

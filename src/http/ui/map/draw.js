@@ -1,4 +1,5 @@
-// Tools that draw a new shape: rectangle, polygon, circle. Clicks set corners; a rectangle or circle may be dragged as well.
+// Tools that draw a new shape: rectangle, polygon, circle. Clicks set corners; a rectangle or circle may be dragged as
+// well.
 
 import { svg } from '../dom.js';
 import { distance, pathOf, rectangle, rounded } from './geometry.js';
@@ -11,8 +12,8 @@ const LEAST_M = 0.05;
 const CLOSE_PIXELS = 12;
 
 /**
- * A tool of `kind`. `aim()` gives what to snap to, or null where snapping is off; `done(shape)` gets the shape; `cancel()` is
- * called on Escape.
+ * A tool of `kind`. `aim()` gives what to snap to, or null where snapping is off; `done(shape)` gets the shape;
+ * `cancel()` is called on Escape.
  */
 export function drawing(viewport, kind, { aim, done, cancel, changed }) {
   const measures = new Measures(viewport);
@@ -28,7 +29,9 @@ export function drawing(viewport, kind, { aim, done, cancel, changed }) {
     if (!settings) return rounded(point);
     const targets = { ...settings, corners: [...settings.corners, ...corners] };
     const from = kind === 'polygon' ? corners.at(-1) : null;
-    return rounded(snap(point, { k: viewport.k, ...targets, from, next: kind === 'polygon' ? corners[0] : null }).point);
+    return rounded(
+      snap(point, { k: viewport.k, ...targets, from, next: kind === 'polygon' ? corners[0] : null }).point,
+    );
   }
 
   function shapeTo(point) {
@@ -78,7 +81,10 @@ export function drawing(viewport, kind, { aim, done, cancel, changed }) {
     return draw();
   }
 
-  const large = at => (kind === 'circle' ? distance(corners[0], at) >= LEAST_M : Math.abs(corners[0][0] - at[0]) >= LEAST_M && Math.abs(corners[0][1] - at[1]) >= LEAST_M);
+  const large = at =>
+    kind === 'circle'
+      ? distance(corners[0], at) >= LEAST_M
+      : Math.abs(corners[0][0] - at[0]) >= LEAST_M && Math.abs(corners[0][1] - at[1]) >= LEAST_M;
 
   const tool = {
     draws: true,
@@ -141,7 +147,9 @@ export function picking(viewport, { aim, done, cancel }) {
   };
   return {
     draws: true,
-    move(point, event) { cursor.setAttribute('transform', viewport.place(at(point, event))); },
+    move(point, event) {
+      cursor.setAttribute('transform', viewport.place(at(point, event)));
+    },
     click(point, event) {
       viewport.use(null);
       done(at(point, event));
@@ -152,6 +160,8 @@ export function picking(viewport, { aim, done, cancel }) {
       cancel();
       return true;
     },
-    end() { cursor.remove(); },
+    end() {
+      cursor.remove();
+    },
   };
 }

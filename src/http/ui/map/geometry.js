@@ -19,7 +19,10 @@ export const ringArea = ring => Math.abs(twiceArea(ring)) / 2;
 /** Area of a shape: of circles, and of polygons without their holes. */
 export function shapeArea(shape) {
   if (shape.centre) return Math.PI * shape.radius ** 2;
-  return shape.polygons.reduce((sum, [outer, ...holes]) => sum + ringArea(outer) - holes.reduce((all, hole) => all + ringArea(hole), 0), 0);
+  return shape.polygons.reduce(
+    (sum, [outer, ...holes]) => sum + ringArea(outer) - holes.reduce((all, hole) => all + ringArea(hole), 0),
+    0,
+  );
 }
 
 /** `[minX, minY, maxX, maxY]` of points; null where there are none. */
@@ -35,7 +38,12 @@ export function shapePoints(shape) {
   if (!shape) return [];
   if (shape.centre) {
     const [[x, y], r] = [shape.centre, shape.radius];
-    return [[x - r, y - r], [x + r, y - r], [x + r, y + r], [x - r, y + r]];
+    return [
+      [x - r, y - r],
+      [x + r, y - r],
+      [x + r, y + r],
+      [x - r, y + r],
+    ];
   }
   return shape.polygons.flat(2);
 }
@@ -64,7 +72,9 @@ export function labelPoint(shape) {
   const middle = centroid(outer);
   if (contains({ polygons: shape.polygons }, middle)) return middle;
   const box = bounds(outer);
-  const rows = [0.5, 0.3, 0.7, 0.15, 0.85].map(share => widest(outer, box[1] + (box[3] - box[1]) * share)).filter(Boolean);
+  const rows = [0.5, 0.3, 0.7, 0.15, 0.85]
+    .map(share => widest(outer, box[1] + (box[3] - box[1]) * share))
+    .filter(Boolean);
   rows.sort((a, b) => b.width - a.width);
   return rows[0]?.point ?? middle;
 }
@@ -128,7 +138,12 @@ function crosses(a, b, c, d) {
 export function rectangle(a, b) {
   const [x1, x2] = [Math.min(a[0], b[0]), Math.max(a[0], b[0])];
   const [y1, y2] = [Math.min(a[1], b[1]), Math.max(a[1], b[1])];
-  return [[x1, y1], [x2, y1], [x2, y2], [x1, y2]];
+  return [
+    [x1, y1],
+    [x2, y1],
+    [x2, y2],
+    [x1, y2],
+  ];
 }
 
 /** The path of a shape, for `d`. */
@@ -137,7 +152,10 @@ export function pathOf(shape) {
     const [[x, y], r] = [shape.centre, shape.radius];
     return `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`;
   }
-  return shape.polygons.flat().map(ring => (ring.length ? `M${ring.map(point => point.join(' ')).join('L')}Z` : '')).join('');
+  return shape.polygons
+    .flat()
+    .map(ring => (ring.length ? `M${ring.map(point => point.join(' ')).join('L')}Z` : ''))
+    .join('');
 }
 
 // --- floor plans: pixels of the picture, u to the right, v down
@@ -169,7 +187,7 @@ export function placementOf([first, second]) {
   const metres = subtract(second.m, first.m);
   const scale = Math.hypot(...metres) / Math.hypot(...pixels);
   const bearing = Math.atan2(pixels[1], pixels[0]) - Math.atan2(metres[1], metres[0]);
-  const degrees = (((bearing * 180) / Math.PI) % 360 + 360) % 360;
+  const degrees = ((((bearing * 180) / Math.PI) % 360) + 360) % 360;
   const placed = { x: 0, y: 0, metres_per_pixel: scale, bearing: degrees };
   const [dx, dy] = subtract(first.m, pixelToSite(placed, first.px));
   return { ...placed, x: dx, y: dy };
@@ -177,5 +195,10 @@ export function placementOf([first, second]) {
 
 /** The corners of a placed picture. */
 export function planCorners(plan) {
-  return [[0, 0], [plan.width, 0], [plan.width, plan.height], [0, plan.height]].map(pixel => pixelToSite(plan, pixel));
+  return [
+    [0, 0],
+    [plan.width, 0],
+    [plan.width, plan.height],
+    [0, plan.height],
+  ].map(pixel => pixelToSite(plan, pixel));
 }

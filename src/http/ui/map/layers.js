@@ -1,4 +1,5 @@
-// What a level shows: its floor plan, outline, zones with their names and how many are inside, receivers, fixed beacons.
+// What a level shows: its floor plan, outline, zones with their names and how many are inside, receivers, fixed
+// beacons.
 //
 // Elements are kept by id and only touched where their record changed.
 
@@ -48,13 +49,16 @@ export class Layers {
     this.sync();
   }
 
-  get record() { return model.levels.find(level => level.ordinal === this.level); }
+  get record() {
+    return model.levels.find(level => level.ordinal === this.level);
+  }
 
   /** The box of everything on the level. */
   box() {
     const level = this.record;
     const points = [
-      ...(level?.outline ?? []), ...(level?.plan ? planCorners(level.plan) : []),
+      ...(level?.outline ?? []),
+      ...(level?.plan ? planCorners(level.plan) : []),
       ...this.#mine(model.zones, zone => zone.properties.level).flatMap(zone => shapePoints(zone.shape_m)),
       ...this.#mine(model.receivers, receiver => receiver.level).map(receiver => [receiver.x, receiver.y]),
     ];
@@ -62,7 +66,9 @@ export class Layers {
     return box[2] - box[0] < 4 || box[3] - box[1] < 4 ? [box[0] - 8, box[1] - 6, box[2] + 8, box[3] + 6] : box;
   }
 
-  #mine(map, level) { return [...map.values()].filter(record => level(record) === this.level); }
+  #mine(map, level) {
+    return [...map.values()].filter(record => level(record) === this.level);
+  }
 
   /** Brings everything up to date with the registry. */
   sync() {
@@ -71,12 +77,24 @@ export class Layers {
     else this.outline.removeAttribute('d');
     this.#plan(level);
     const zones = this.#mine(model.zones, zone => zone.properties.level).filter(zone => zone.shape_m);
-    keep(this.zones, zones, zone => zone.properties.id, () => this.#newZone(), (element, zone) => this.#zone(element, zone));
+    keep(
+      this.zones,
+      zones,
+      zone => zone.properties.id,
+      () => this.#newZone(),
+      (element, zone) => this.#zone(element, zone),
+    );
     const spots = [
       ...this.#mine(model.receivers, receiver => receiver.level).map(record => ({ kind: 'receiver', record })),
       ...this.#mine(model.beacons, beacon => beacon.level).map(record => ({ kind: 'beacon', record })),
     ];
-    keep(this.spots, spots, spot => `${spot.kind}:${spot.record.id}`, spot => this.#newSpot(spot), (element, spot) => this.#spot(element, spot));
+    keep(
+      this.spots,
+      spots,
+      spot => `${spot.kind}:${spot.record.id}`,
+      spot => this.#newSpot(spot),
+      (element, spot) => this.#spot(element, spot),
+    );
     this.select(this.selected);
   }
 
@@ -141,7 +159,16 @@ export class Layers {
     const label = svg('g', null, name, count);
     this.zoneGroup.append(path);
     this.labelGroup.append(label);
-    return { path, label, name, count, remove() { path.remove(); label.remove(); } };
+    return {
+      path,
+      label,
+      name,
+      count,
+      remove() {
+        path.remove();
+        label.remove();
+      },
+    };
   }
 
   #zone(element, zone) {
@@ -177,11 +204,26 @@ export class Layers {
 
   #newSpot({ kind }) {
     const g = svg('g', null);
-    if (kind === 'receiver') g.append(svg('circle', { class: 'halo', r: 15 }), svg('circle', { class: 'body', r: 9 }), svg('path', { class: 'sign', d: 'M-5 -1a7 7 0 0 1 10 0M-2.8 1.6a4 4 0 0 1 5.6 0M0 4.4h.01' }));
-    else g.append(svg('circle', { class: 'halo', r: 13 }), svg('path', { class: 'body', d: 'M0 -8L7 -4V4L0 8L-7 4V-4Z' }), svg('circle', { class: 'dot', r: 2 }));
+    if (kind === 'receiver')
+      g.append(
+        svg('circle', { class: 'halo', r: 15 }),
+        svg('circle', { class: 'body', r: 9 }),
+        svg('path', { class: 'sign', d: 'M-5 -1a7 7 0 0 1 10 0M-2.8 1.6a4 4 0 0 1 5.6 0M0 4.4h.01' }),
+      );
+    else
+      g.append(
+        svg('circle', { class: 'halo', r: 13 }),
+        svg('path', { class: 'body', d: 'M0 -8L7 -4V4L0 8L-7 4V-4Z' }),
+        svg('circle', { class: 'dot', r: 2 }),
+      );
     g.append(svg('text', { class: 'name', y: 24 }));
     this.spotGroup.append(g);
-    return { g, remove() { g.remove(); } };
+    return {
+      g,
+      remove() {
+        g.remove();
+      },
+    };
   }
 
   #spot(element, { kind, record }) {
@@ -194,7 +236,7 @@ export class Layers {
   }
 
   #state({ g, kind, record }) {
-    const state = kind === 'receiver' ? model.health.get(record.id)?.state ?? 'unknown' : 'fixed';
+    const state = kind === 'receiver' ? (model.health.get(record.id)?.state ?? 'unknown') : 'fixed';
     set(g, 'class', `spot ${kind} ${state}${this.selected === `${kind}:${record.id}` ? ' selected' : ''}`);
   }
 

@@ -27,9 +27,13 @@ export class Measures {
     this.#set(items);
   }
 
-  line(points) { this.#set(edges(points, false)); }
+  line(points) {
+    this.#set(edges(points, false));
+  }
 
-  clear() { this.#set([]); }
+  clear() {
+    this.#set([]);
+  }
 
   remove() {
     this.group.remove();

@@ -22,15 +22,21 @@ export function grid(viewport) {
     const [x1, y1] = viewport.toSite([0, viewport.height]);
     const [x2, y2] = viewport.toSite([viewport.width, 0]);
     let d = '';
-    for (let x = Math.ceil(x1 / step) * step; x <= x2; x += step) d += `M${x * viewport.k + viewport.tx} 0V${viewport.height}`;
-    for (let y = Math.ceil(y1 / step) * step; y <= y2; y += step) d += `M0 ${-y * viewport.k + viewport.ty}H${viewport.width}`;
+    for (let x = Math.ceil(x1 / step) * step; x <= x2; x += step)
+      d += `M${x * viewport.k + viewport.tx} 0V${viewport.height}`;
+    for (let y = Math.ceil(y1 / step) * step; y <= y2; y += step)
+      d += `M0 ${-y * viewport.k + viewport.ty}H${viewport.width}`;
     viewport.grid.setAttribute('d', d);
   };
   viewport.viewListeners.add(draw);
   return {
-    get shown() { return shown; },
+    get shown() {
+      return shown;
+    },
     /** What the grid snaps to: its own step, or a finer one where it is hidden. */
-    get step() { return shown ? roundLength(viewport.k, 28) / 2 : roundLength(viewport.k, 6); },
+    get step() {
+      return shown ? roundLength(viewport.k, 28) / 2 : roundLength(viewport.k, 6);
+    },
     toggle() {
       shown = !shown;
       localStorage.setItem('grid', shown ? 'on' : 'off');

@@ -20,8 +20,8 @@ export function targets(shapes) {
 }
 
 /**
- * Snaps `point` at `k` pixels a metre. `from` and `next` are the neighbouring corners, with which right angles are made; `step` is the
- * grid's. Gives the point and why: `corner`, `edge`, `right`, `grid`.
+ * Snaps `point` at `k` pixels a metre. `from` and `next` are the neighbouring corners, with which right angles are
+ * made; `step` is the grid's. Gives the point and why: `corner`, `edge`, `right`, `grid`.
  */
 export function snap(point, { k, corners, edges, from, next, step }) {
   const reach = PIXELS / k;

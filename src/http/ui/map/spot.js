@@ -10,7 +10,11 @@ const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDo
 export function spot(viewport, point, { label, aim = () => null, changed, kind = '', text = '' }) {
   let at = point;
   let held = false;
-  const element = h('button', { type: 'button', class: `handle spot-handle ${kind}`, 'aria-label': label, title: label }, text);
+  const element = h(
+    'button',
+    { type: 'button', class: `handle spot-handle ${kind}`, 'aria-label': label, title: label },
+    text,
+  );
   const place = () => {
     const [u, v] = viewport.toScreen(at);
     element.style.transform = `translate(${u}px, ${v}px)`;
@@ -32,11 +36,18 @@ export function spot(viewport, point, { label, aim = () => null, changed, kind =
     const settings = event.altKey ? null : aim();
     move(settings ? snap(to, { k: viewport.k, ...settings }).point : to);
   });
-  element.addEventListener('pointerup', () => { held = false; });
+  element.addEventListener('pointerup', () => {
+    held = false;
+  });
   element.addEventListener('keydown', event => {
     if (!STEPS[event.key]) return;
     const size = event.shiftKey ? 1 : event.altKey ? 0.01 : 0.1;
-    move(add(at, STEPS[event.key].map(part => part * size)));
+    move(
+      add(
+        at,
+        STEPS[event.key].map(part => part * size),
+      ),
+    );
     event.preventDefault();
     event.stopPropagation();
   });

@@ -1,7 +1,8 @@
 // The window onto a level: pan and zoom by mouse, finger, wheel, buttons and keyboard.
 //
-// Two pictures lie on each other: `base` (floor plan, grid, zones), which changes seldom, and `marks` (names, receivers, devices),
-// which moves all the time. `world` is scaled in metres; what is in `marks` keeps its size and is put at `k` pixels a metre.
+// Two pictures lie on each other: `base` (floor plan, grid, zones), which changes seldom, and `marks` (names,
+// receivers, devices), which moves all the time. `world` is scaled in metres; what is in `marks` keeps its size and is
+// put at `k` pixels a metre.
 
 import { h, svg } from '../dom.js';
 import { t } from '../i18n.js';
@@ -30,8 +31,14 @@ export class Viewport {
     this.marks = svg('g');
     this.top = svg('svg', { class: 'marks', 'aria-hidden': 'true' }, this.marks);
     this.handles = h('div', { class: 'handles' });
-    this.element = h('div', { class: 'canvas', tabindex: '0', role: 'group', 'aria-label': t('map.label'), 'aria-describedby': 'map-keys' },
-      this.base, this.top, this.handles, h('p', { id: 'map-keys', class: 'sr' }, t('map.keys')));
+    this.element = h(
+      'div',
+      { class: 'canvas', tabindex: '0', role: 'group', 'aria-label': t('map.label'), 'aria-describedby': 'map-keys' },
+      this.base,
+      this.top,
+      this.handles,
+      h('p', { id: 'map-keys', class: 'sr' }, t('map.keys')),
+    );
     this.pointers = new Map();
     this.#listen(signal);
     const observer = new ResizeObserver(() => this.#resized());
@@ -39,15 +46,25 @@ export class Viewport {
     signal.addEventListener('abort', () => observer.disconnect());
   }
 
-  get width() { return this.element.clientWidth || 1; }
-  get height() { return this.element.clientHeight || 1; }
+  get width() {
+    return this.element.clientWidth || 1;
+  }
+  get height() {
+    return this.element.clientHeight || 1;
+  }
 
   /** Where a point of the site is, in pixels of the window. */
-  toScreen([x, y]) { return [x * this.k + this.tx, -y * this.k + this.ty]; }
+  toScreen([x, y]) {
+    return [x * this.k + this.tx, -y * this.k + this.ty];
+  }
   /** Which point of the site is there. */
-  toSite([u, v]) { return [(u - this.tx) / this.k, -(v - this.ty) / this.k]; }
+  toSite([u, v]) {
+    return [(u - this.tx) / this.k, -(v - this.ty) / this.k];
+  }
   /** Where a mark is put. */
-  place([x, y]) { return `translate(${x * this.k} ${-y * this.k})`; }
+  place([x, y]) {
+    return `translate(${x * this.k} ${-y * this.k})`;
+  }
 
   /** Shows a box of the site, with a margin around it. */
   fit(box, margin = 48) {
@@ -81,7 +98,8 @@ export class Viewport {
   /** Brings a point into view, where it is outside. */
   reveal(point) {
     const [u, v] = this.toScreen(point);
-    if (u < 20 || v < 20 || u > this.width - 20 || v > this.height - 20) this.panBy(this.width / 2 - u, this.height / 2 - v);
+    if (u < 20 || v < 20 || u > this.width - 20 || v > this.height - 20)
+      this.panBy(this.width / 2 - u, this.height / 2 - v);
   }
 
   /** Takes a tool: it gets what the pointer does, in metres, instead of the map. */
@@ -119,10 +137,14 @@ export class Viewport {
   #listen(signal) {
     const { element } = this;
     const listen = (type, then, options) => element.addEventListener(type, then, { signal, ...options });
-    listen('wheel', event => {
-      event.preventDefault();
-      this.zoomAt(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.0016)), this.#point(event));
-    }, { passive: false });
+    listen(
+      'wheel',
+      event => {
+        event.preventDefault();
+        this.zoomAt(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.0016)), this.#point(event));
+      },
+      { passive: false },
+    );
     listen('pointerdown', event => this.#down(event));
     listen('pointermove', event => this.#move(event));
     listen('pointerup', event => this.#up(event));
@@ -139,7 +161,8 @@ export class Viewport {
     const at = this.#point(event);
     this.pointers.set(event.pointerId, { at, start: at, moved: false });
     this.element.setPointerCapture(event.pointerId);
-    if (this.pointers.size === 1 && event.button === 0) this.grabbed = this.tool?.down?.(this.toSite(at), event) ?? false;
+    if (this.pointers.size === 1 && event.button === 0)
+      this.grabbed = this.tool?.down?.(this.toSite(at), event) ?? false;
   }
 
   #move(event) {
@@ -172,7 +195,11 @@ export class Viewport {
     if (this.grabbed) this.tool?.up?.(site, event, pointer.moved);
     else if (!pointer.moved && event.button === 0) {
       if (this.tool?.click) this.tool.click(site, event);
-      else this.onSelect(document.elementFromPoint(event.clientX, event.clientY)?.closest('[data-select]')?.dataset.select ?? null, site);
+      else
+        this.onSelect(
+          document.elementFromPoint(event.clientX, event.clientY)?.closest('[data-select]')?.dataset.select ?? null,
+          site,
+        );
     }
     this.grabbed = false;
   }

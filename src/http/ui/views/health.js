@@ -26,7 +26,9 @@ export function show({ signal }) {
   on('registry', live, signal);
   const slow = async () => {
     await Promise.all([
-      load(beacons, beaconCard, signal), load(advice, adviceCard, signal), load(counters, counterCard, signal),
+      load(beacons, beaconCard, signal),
+      load(advice, adviceCard, signal),
+      load(counters, counterCard, signal),
     ]);
   };
   slow();
@@ -41,7 +43,10 @@ export function show({ signal }) {
       // The banner says it where the gateway is away.
     }
   }
-  return [h('div', { class: 'viewhead' }, h('h1', null, t('page.health'))), h('div', { class: 'columns' }, delivery, receivers, advice, beacons, counters)];
+  return [
+    h('div', { class: 'viewhead' }, h('h1', null, t('page.health'))),
+    h('div', { class: 'columns' }, delivery, receivers, advice, beacons, counters),
+  ];
 }
 
 /** The state of delivery, in words: what it means and what to do. */
@@ -49,11 +54,27 @@ export function deliveryCard(state) {
   if (!state) return [h('h2', null, t('delivery.title')), h('p', { class: 'quiet' }, t('delivery.unknown'))];
   const bad = !state.connected || state.failing;
   return [
-    h('div', { class: 'sectionhead' }, h('h2', null, t('delivery.title')), h('span', { class: `pill ${bad ? 'bad' : state.waiting || state.parked ? 'warn' : 'good'}` }, t(state.connected ? 'delivery.connected' : 'delivery.away'))),
+    h(
+      'div',
+      { class: 'sectionhead' },
+      h('h2', null, t('delivery.title')),
+      h(
+        'span',
+        { class: `pill ${bad ? 'bad' : state.waiting || state.parked ? 'warn' : 'good'}` },
+        t(state.connected ? 'delivery.connected' : 'delivery.away'),
+      ),
+    ),
     h('p', null, t(state.connected ? 'delivery.connected.text' : 'delivery.away.text', { broker: state.broker ?? '' })),
     state.failing && h('div', { class: 'warning' }, icon('warning'), h('p', null, state.failing)),
-    h('p', null, state.waiting ? tn('delivery.waiting', state.waiting) : t('delivery.none-waiting'), ' ', state.waiting && state.oldest ? t('delivery.oldest', { ago: ago(state.oldest) }) : ''),
-    state.parked > 0 && h('div', { class: 'warning' }, icon('warning'), h('p', null, tn('delivery.parked', state.parked))),
+    h(
+      'p',
+      null,
+      state.waiting ? tn('delivery.waiting', state.waiting) : t('delivery.none-waiting'),
+      ' ',
+      state.waiting && state.oldest ? t('delivery.oldest', { ago: ago(state.oldest) }) : '',
+    ),
+    state.parked > 0 &&
+      h('div', { class: 'warning' }, icon('warning'), h('p', null, tn('delivery.parked', state.parked))),
   ];
 }
 
@@ -63,14 +84,47 @@ function receiverCard() {
   if (list.length === 0) return [...heads, empty(t('receivers.empty'), t('receivers.empty.text'))];
   const down = list.filter(receiver => model.health.get(receiver.id)?.state === 'down');
   return [
-    h('div', { class: 'sectionhead' }, heads, h('span', { class: `pill ${down.length ? 'bad' : 'good'}` }, down.length ? tn('health.down', down.length) : t('health.all-well'))),
-    h('ul', { class: 'rows' }, list.map(receiver => {
-      const health = model.health.get(receiver.id) ?? { state: 'unknown' };
-      return h('li', null,
-        h('div', null, h('strong', null, receiver.id), h('span', { class: 'hint' }, levelOf(receiver.level)?.name ?? '')),
-        h('div', null, h('span', { class: `pill ${health.state}` }, word('state.', health.state)),
-          h('span', { class: 'hint' }, health.reason ? word('health.reason.', health.reason) : health.last_heard ? t('health.heard', { ago: ago(health.last_heard) }) : t('health.nothing'))));
-    })),
+    h(
+      'div',
+      { class: 'sectionhead' },
+      heads,
+      h(
+        'span',
+        { class: `pill ${down.length ? 'bad' : 'good'}` },
+        down.length ? tn('health.down', down.length) : t('health.all-well'),
+      ),
+    ),
+    h(
+      'ul',
+      { class: 'rows' },
+      list.map(receiver => {
+        const health = model.health.get(receiver.id) ?? { state: 'unknown' };
+        return h(
+          'li',
+          null,
+          h(
+            'div',
+            null,
+            h('strong', null, receiver.id),
+            h('span', { class: 'hint' }, levelOf(receiver.level)?.name ?? ''),
+          ),
+          h(
+            'div',
+            null,
+            h('span', { class: `pill ${health.state}` }, word('state.', health.state)),
+            h(
+              'span',
+              { class: 'hint' },
+              health.reason
+                ? word('health.reason.', health.reason)
+                : health.last_heard
+                  ? t('health.heard', { ago: ago(health.last_heard) })
+                  : t('health.nothing'),
+            ),
+          ),
+        );
+      }),
+    ),
     down.length > 0 && h('p', { class: 'hint' }, t('health.down.text')),
   ];
 }
@@ -82,15 +136,47 @@ async function beaconCard() {
   const seen = new Map(presence.items.map(item => [item.device, item.last_seen]));
   const now = Date.now();
   const carried = beacons.items.filter(beacon => beacon.device);
-  const quiet = carried.filter(beacon => !seen.has(beacon.device) || now - Date.parse(seen.get(beacon.device)) > QUIET_S * 1000);
+  const quiet = carried.filter(
+    beacon => !seen.has(beacon.device) || now - Date.parse(seen.get(beacon.device)) > QUIET_S * 1000,
+  );
   return [
-    h('div', { class: 'sectionhead' }, heads, h('span', { class: `pill ${quiet.length ? 'warn' : 'good'}` }, quiet.length ? tn('health.quiet', quiet.length) : t('health.all-well'))),
+    h(
+      'div',
+      { class: 'sectionhead' },
+      heads,
+      h(
+        'span',
+        { class: `pill ${quiet.length ? 'warn' : 'good'}` },
+        quiet.length ? tn('health.quiet', quiet.length) : t('health.all-well'),
+      ),
+    ),
     h('p', null, tn('health.beacons', beacons.total)),
     quiet.length > 0 && [
       h('p', { class: 'hint' }, t('health.quiet.text')),
-      h('ul', { class: 'rows' }, quiet.slice(0, 50).map(beacon => h('li', null,
-        h('div', null, h('strong', null, beacon.id), h('span', { class: 'hint' }, beacon.device)),
-        h('div', null, h('span', { class: 'hint' }, seen.has(beacon.device) ? t('health.heard', { ago: ago(seen.get(beacon.device)) }) : t('health.not-since-start')))))),
+      h(
+        'ul',
+        { class: 'rows' },
+        quiet
+          .slice(0, 50)
+          .map(beacon =>
+            h(
+              'li',
+              null,
+              h('div', null, h('strong', null, beacon.id), h('span', { class: 'hint' }, beacon.device)),
+              h(
+                'div',
+                null,
+                h(
+                  'span',
+                  { class: 'hint' },
+                  seen.has(beacon.device)
+                    ? t('health.heard', { ago: ago(seen.get(beacon.device)) })
+                    : t('health.not-since-start'),
+                ),
+              ),
+            ),
+          ),
+      ),
     ],
     beacons.total > SHOWN && h('p', { class: 'hint' }, t('health.first', { n: number(SHOWN) })),
   ];
@@ -99,9 +185,33 @@ async function beaconCard() {
 async function adviceCard() {
   const { items } = await api.get('/advice');
   return [
-    h('div', { class: 'sectionhead' }, h('h2', null, t('advice.title')), h('span', { class: `pill ${items.length ? 'warn' : 'good'}` }, items.length ? tn('advice.count', items.length) : t('health.all-well'))),
-    items.length === 0 ? h('p', { class: 'quiet' }, t('advice.none'))
-      : items.slice(0, 50).map(item => h('div', { class: 'warning' }, icon('warning'), h('div', null, h('p', null, h('strong', null, item.record ?? ''), ' ', item.message), item.help && h('p', { class: 'help' }, item.help)))),
+    h(
+      'div',
+      { class: 'sectionhead' },
+      h('h2', null, t('advice.title')),
+      h(
+        'span',
+        { class: `pill ${items.length ? 'warn' : 'good'}` },
+        items.length ? tn('advice.count', items.length) : t('health.all-well'),
+      ),
+    ),
+    items.length === 0
+      ? h('p', { class: 'quiet' }, t('advice.none'))
+      : items
+          .slice(0, 50)
+          .map(item =>
+            h(
+              'div',
+              { class: 'warning' },
+              icon('warning'),
+              h(
+                'div',
+                null,
+                h('p', null, h('strong', null, item.record ?? ''), ' ', item.message),
+                item.help && h('p', { class: 'help' }, item.help),
+              ),
+            ),
+          ),
   ];
 }
 
@@ -110,12 +220,28 @@ async function counterCard() {
   const since = (Date.now() - Date.parse(status.since)) / 1000;
   return [
     h('h2', null, t('status.title')),
-    h('dl', { class: 'pairs-list' },
-      h('dt', null, t('status.version')), h('dd', null, status.version),
-      h('dt', null, t('status.since')), h('dd', null, `${instant(status.since)} (${duration(since)})`),
+    h(
+      'dl',
+      { class: 'pairs-list' },
+      h('dt', null, t('status.version')),
+      h('dd', null, status.version),
+      h('dt', null, t('status.since')),
+      h('dd', null, `${instant(status.since)} (${duration(since)})`),
       status.clock_suspect && [h('dt', null, t('status.clock')), h('dd', null, t('status.clock.suspect'))],
-      status.store?.failing && [h('dt', null, t('status.disk')), h('dd', null, status.store.failing)]),
-    h('details', null, h('summary', null, t('status.counters')),
-      h('dl', { class: 'pairs-list' }, Object.entries(status.counters ?? {}).map(([name, value]) => [h('dt', null, word('counter.', name)), h('dd', null, number(value))]))),
+      status.store?.failing && [h('dt', null, t('status.disk')), h('dd', null, status.store.failing)],
+    ),
+    h(
+      'details',
+      null,
+      h('summary', null, t('status.counters')),
+      h(
+        'dl',
+        { class: 'pairs-list' },
+        Object.entries(status.counters ?? {}).map(([name, value]) => [
+          h('dt', null, word('counter.', name)),
+          h('dd', null, number(value)),
+        ]),
+      ),
+    ),
   ];
 }

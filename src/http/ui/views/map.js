@@ -21,33 +21,120 @@ import { zonePanel } from './panels/zone.js';
 import { zoneForm } from './panels/zone_form.js';
 import { toolbar } from '../map/toolbar.js';
 
-/** The page. `rest` is the level, what is chosen (`zone`, `receiver`, `beacon`, `device`, `plan`, `level`, `draw`), and its id. */
+/**
+ * The page. `rest` is the level, what is chosen (`zone`, `receiver`, `beacon`, `device`, `plan`, `level`, `draw`), and
+ * its id.
+ */
 export function show({ signal, rest }) {
   const viewport = new Viewport(signal);
   const map = new MapPage(viewport, signal);
   const levels = h('div', { class: 'levels', role: 'group', 'aria-label': t('map.levels') });
-  const drawLevels = () => put(levels,
-    model.levels.map(level => h('button', { type: 'button', 'aria-pressed': String(level.ordinal === map.level), onclick: () => map.showLevel(level.ordinal) }, level.name)),
-    may('editor') && h('button', { type: 'button', class: 'plain', title: t('tool.level.title'), 'aria-label': t('level.edit-this'), onclick: () => map.start('level') }, icon('outline'), h('span', null, t('level.edit-this'))),
-    may('editor') && h('button', { type: 'button', class: 'plain', title: t('map.add-level'), 'aria-label': t('map.add-level'), onclick: () => map.open(signals => levelForm(map, null, signals)) }, icon('plus'), h('span', null, t('map.add-level'))));
+  const drawLevels = () =>
+    put(
+      levels,
+      model.levels.map(level =>
+        h(
+          'button',
+          {
+            type: 'button',
+            'aria-pressed': String(level.ordinal === map.level),
+            onclick: () => map.showLevel(level.ordinal),
+          },
+          level.name,
+        ),
+      ),
+      may('editor') &&
+        h(
+          'button',
+          {
+            type: 'button',
+            class: 'plain',
+            title: t('tool.level.title'),
+            'aria-label': t('level.edit-this'),
+            onclick: () => map.start('level'),
+          },
+          icon('outline'),
+          h('span', null, t('level.edit-this')),
+        ),
+      may('editor') &&
+        h(
+          'button',
+          {
+            type: 'button',
+            class: 'plain',
+            title: t('map.add-level'),
+            'aria-label': t('map.add-level'),
+            onclick: () => map.open(signals => levelForm(map, null, signals)),
+          },
+          icon('plus'),
+          h('span', null, t('map.add-level')),
+        ),
+    );
   map.onLevel = drawLevels;
-  on('registry', () => {
-    drawLevels();
-    if (!model.levels.some(level => level.ordinal === map.level) && model.levels.length) map.showLevel(model.levels[0].ordinal);
-  }, signal);
+  on(
+    'registry',
+    () => {
+      drawLevels();
+      if (!model.levels.some(level => level.ordinal === map.level) && model.levels.length)
+        map.showLevel(model.levels[0].ordinal);
+    },
+    signal,
+  );
 
-  const legend = h('ul', { class: 'legend', 'aria-label': t('map.legend') },
-    ['customer', 'staff', 'asset'].map(kind => h('li', null, h('span', { class: `swatch ${kind}`, 'aria-hidden': 'true' }), t(`kinds.${kind}`))));
-  const zoom = h('div', { class: 'zoom', role: 'group', 'aria-label': t('map.zoom') },
-    h('button', { type: 'button', class: 'square', 'aria-label': t('map.zoom-in'), title: t('map.zoom-in'), onclick: () => viewport.zoomAt(1.4) }, icon('plus')),
-    h('button', { type: 'button', class: 'square', 'aria-label': t('map.zoom-out'), title: t('map.zoom-out'), onclick: () => viewport.zoomAt(1 / 1.4) }, icon('minus')),
-    h('button', { type: 'button', class: 'square', 'aria-label': t('map.fit'), title: t('map.fit'), onclick: () => viewport.fit(map.layers.box()) }, icon('fit')));
+  const legend = h(
+    'ul',
+    { class: 'legend', 'aria-label': t('map.legend') },
+    ['customer', 'staff', 'asset'].map(kind =>
+      h('li', null, h('span', { class: `swatch ${kind}`, 'aria-hidden': 'true' }), t(`kinds.${kind}`)),
+    ),
+  );
+  const zoom = h(
+    'div',
+    { class: 'zoom', role: 'group', 'aria-label': t('map.zoom') },
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'square',
+        'aria-label': t('map.zoom-in'),
+        title: t('map.zoom-in'),
+        onclick: () => viewport.zoomAt(1.4),
+      },
+      icon('plus'),
+    ),
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'square',
+        'aria-label': t('map.zoom-out'),
+        title: t('map.zoom-out'),
+        onclick: () => viewport.zoomAt(1 / 1.4),
+      },
+      icon('minus'),
+    ),
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'square',
+        'aria-label': t('map.fit'),
+        title: t('map.fit'),
+        onclick: () => viewport.fit(map.layers.box()),
+      },
+      icon('fit'),
+    ),
+  );
   const stage = h('div', { class: 'stage' }, viewport.element, zoom, scaleBar(viewport), legend, map.hint, map.readout);
-  viewport.element.addEventListener('pointermove', event => {
-    const box = viewport.element.getBoundingClientRect();
-    const [x, y] = viewport.toSite([event.clientX - box.left, event.clientY - box.top]);
-    map.readout.textContent = `x ${number(x, 1)}  y ${number(y, 1)} m`;
-  }, { signal });
+  viewport.element.addEventListener(
+    'pointermove',
+    event => {
+      const box = viewport.element.getBoundingClientRect();
+      const [x, y] = viewport.toSite([event.clientX - box.left, event.clientY - box.top]);
+      map.readout.textContent = `x ${number(x, 1)}  y ${number(y, 1)} m`;
+    },
+    { signal },
+  );
 
   const [ordinal, kind, id] = rest;
   const wanted = Number(ordinal);
@@ -55,7 +142,14 @@ export function show({ signal, rest }) {
   if (kind) map.start(kind, id);
   else map.overview();
   return [
-    h('div', { class: 'mapbar' }, h('h1', { class: 'sr' }, t('page.map')), levels, map.toolbar.more, may('editor') && map.toolbar.element),
+    h(
+      'div',
+      { class: 'mapbar' },
+      h('h1', { class: 'sr' }, t('page.map')),
+      levels,
+      map.toolbar.more,
+      may('editor') && map.toolbar.element,
+    ),
     h('div', { class: 'maprow' }, stage, map.panel),
   ];
 }
@@ -92,7 +186,9 @@ class MapPage {
   /** What to snap to now, or null where snapping is off. */
   aim(except) {
     if (!this.snapping) return null;
-    const shapes = [...model.zones.values()].filter(zone => zone.properties.level === this.level && zone.properties.id !== except).map(zone => zone.shape_m);
+    const shapes = [...model.zones.values()]
+      .filter(zone => zone.properties.level === this.level && zone.properties.id !== except)
+      .map(zone => zone.shape_m);
     const outline = this.layers.record?.outline;
     return { ...targets(outline?.length ? [...shapes, { polygons: [[outline]] }] : shapes), step: this.grid.step };
   }
@@ -170,19 +266,45 @@ class MapPage {
   }
 
   #middleShape(kind) {
-    const [x, y] = this.viewport.toSite([this.viewport.width / 2, this.viewport.height / 2]).map(value => Math.round(value * 2) / 2);
+    const [x, y] = this.viewport
+      .toSite([this.viewport.width / 2, this.viewport.height / 2])
+      .map(value => Math.round(value * 2) / 2);
     if (kind === 'circle') return { centre: [x, y], radius: 2 };
-    return { polygons: [[[[x - 2, y - 1.5], [x + 2, y - 1.5], [x + 2, y + 1.5], [x - 2, y + 1.5]]]] };
+    return {
+      polygons: [
+        [
+          [
+            [x - 2, y - 1.5],
+            [x + 2, y - 1.5],
+            [x + 2, y + 1.5],
+            [x - 2, y + 1.5],
+          ],
+        ],
+      ],
+    };
   }
 
   /** Lets a place be picked, then calls `done(point)`; without a pointer it is the middle of the window. */
   pick(text, done, byKeyboard = false) {
     if (byKeyboard) {
-      done(this.viewport.toSite([this.viewport.width / 2, this.viewport.height / 2]).map(value => Math.round(value * 10) / 10));
+      done(
+        this.viewport
+          .toSite([this.viewport.width / 2, this.viewport.height / 2])
+          .map(value => Math.round(value * 10) / 10),
+      );
       return;
     }
     this.tell(text);
-    this.viewport.use(picking(this.viewport, { aim: () => this.aim(), done: point => { this.tell(null); done(point); }, cancel: () => this.tell(null) }));
+    this.viewport.use(
+      picking(this.viewport, {
+        aim: () => this.aim(),
+        done: point => {
+          this.tell(null);
+          done(point);
+        },
+        cancel: () => this.tell(null),
+      }),
+    );
   }
 
   placeReceiver(byKeyboard) {
@@ -193,7 +315,11 @@ class MapPage {
 
   placeBeacon({ identity } = {}, byKeyboard) {
     this.overview();
-    this.pick(t('hint.beacon'), point => this.open(signal => beaconForm(this, { point, identity }, signal)), byKeyboard);
+    this.pick(
+      t('hint.beacon'),
+      point => this.open(signal => beaconForm(this, { point, identity }, signal)),
+      byKeyboard,
+    );
     this.toolbar.active('beacon');
   }
 
@@ -201,7 +327,13 @@ class MapPage {
   startDraft(shape, { except, hide, changed }) {
     this.stopDraft();
     if (hide) this.layers.hide(hide, true);
-    this.draft = new Draft(this.viewport, shape, { aim: () => this.aim(except), changed: shape => { changed(shape); this.toolbar.steps(); } });
+    this.draft = new Draft(this.viewport, shape, {
+      aim: () => this.aim(except),
+      changed: shape => {
+        changed(shape);
+        this.toolbar.steps();
+      },
+    });
     this.draft.hides = hide;
     this.panel.classList.add('editing');
     this.toolbar.steps();

@@ -16,7 +16,12 @@ const STRONGEST_DBM = -35;
 export async function show({ signal }) {
   const faults = h('div', { class: 'faults' });
   const clock = h('span', { class: 'clock', role: 'timer' });
-  const start = h('button', { type: 'button', class: 'primary', onclick: () => run(start, faults, begin) }, icon('nearby'), t('nearby.start'));
+  const start = h(
+    'button',
+    { type: 'button', class: 'primary', onclick: () => run(start, faults, begin) },
+    icon('nearby'),
+    t('nearby.start'),
+  );
   const stop = h('button', { type: 'button', onclick: () => run(stop, faults, end) }, t('nearby.stop'));
   const bar = h('div', { class: 'row' });
   const place = h('div', { class: 'nearby' });
@@ -81,7 +86,13 @@ export async function show({ signal }) {
     const title = h('h2');
     const detail = h('p', { class: 'hint' });
     const actions = h('div', { class: 'row' });
-    const element = h('li', { class: 'card' }, h('div', { class: 'meter' }, strength, dbm), h('div', { class: 'what' }, title, detail), actions);
+    const element = h(
+      'li',
+      { class: 'card' },
+      h('div', { class: 'meter' }, strength, dbm),
+      h('div', { class: 'what' }, title, detail),
+      actions,
+    );
     let state = null;
     return {
       element,
@@ -89,17 +100,34 @@ export async function show({ signal }) {
         const share = Math.min(1, Math.max(0.03, (beacon.rssi - WEAKEST_DBM) / (STRONGEST_DBM - WEAKEST_DBM)));
         strength.firstChild.style.setProperty('width', `${Math.round(share * 100)}%`);
         say(dbm, t('nearby.dbm', { rssi: number(beacon.rssi) }));
-        const receivers = Object.entries(beacon.receivers).sort((a, b) => b[1] - a[1]).map(([id]) => id).join(', ');
-        say(title, beacon.beacon ? beacon.device ?? beacon.beacon : word('format.', beacon.format));
+        const receivers = Object.entries(beacon.receivers)
+          .sort((a, b) => b[1] - a[1])
+          .map(([id]) => id)
+          .join(', ');
+        say(title, beacon.beacon ? (beacon.device ?? beacon.beacon) : word('format.', beacon.format));
         say(detail, `${beacon.identity} · ${t('nearby.by', { receivers })} · ${ago(beacon.last_heard)}`);
         if (state === `${beacon.beacon}`) return;
         state = `${beacon.beacon}`;
-        put(actions, beacon.beacon
-          ? h('span', { class: 'pill good' }, t('nearby.registered', { id: beacon.beacon }))
-          : [
-            h('button', { type: 'button', class: 'primary', onclick: () => register(beacon) }, t('nearby.register')),
-            h('a', { class: 'button', href: `#/map/${model.levels[0]?.ordinal ?? 0}/place-beacon/${encodeURIComponent(beacon.identity)}` }, t('nearby.fixed')),
-          ]);
+        put(
+          actions,
+          beacon.beacon
+            ? h('span', { class: 'pill good' }, t('nearby.registered', { id: beacon.beacon }))
+            : [
+                h(
+                  'button',
+                  { type: 'button', class: 'primary', onclick: () => register(beacon) },
+                  t('nearby.register'),
+                ),
+                h(
+                  'a',
+                  {
+                    class: 'button',
+                    href: `#/map/${model.levels[0]?.ordinal ?? 0}/place-beacon/${encodeURIComponent(beacon.identity)}`,
+                  },
+                  t('nearby.fixed'),
+                ),
+              ],
+        );
       },
     };
   }
@@ -115,7 +143,12 @@ export async function show({ signal }) {
   const timer = setInterval(tickClock, 1000);
   signal.addEventListener('abort', () => clearInterval(timer));
   draw(await api.get('/nearby'));
-  return [h('div', { class: 'viewhead' }, h('h1', null, t('page.nearby')), bar), h('p', { class: 'lead' }, t('nearby.lead')), faults, place];
+  return [
+    h('div', { class: 'viewhead' }, h('h1', null, t('page.nearby')), bar),
+    h('p', { class: 'lead' }, t('nearby.lead')),
+    faults,
+    place,
+  ];
 }
 
 /** The short form: which device carries it, what it is, and that whoever carries it agreed. */
@@ -127,7 +160,8 @@ function register(beacon) {
     return [
       h('p', null, h('code', null, beacon.identity)),
       form([id, fields.fields], {
-        label: t('nearby.register'), cancel: () => close(),
+        label: t('nearby.register'),
+        cancel: () => close(),
         send: async () => {
           const device = id.input.value.trim();
           if (fields.kind.input.value === 'customer' && !fields.consent.input.checked) {
@@ -135,14 +169,27 @@ function register(beacon) {
           }
           const created = await createDevice({ id: device, labels: {}, ...fields.read() });
           try {
-            await api.create('/beacons', { id: device, identity: beacon.identity, device, x: null, y: null, level: null, measured_power: null });
+            await api.create('/beacons', {
+              id: device,
+              identity: beacon.identity,
+              device,
+              x: null,
+              y: null,
+              level: null,
+              measured_power: null,
+            });
           } catch (problem) {
             // Half a registration is none: the device that was made for this beacon goes again.
             if (created) await api.remove(api.path('devices', device), created).catch(() => {});
             throw problem;
           }
           close();
-          notice(t('nearby.done', { id: device }), { action: () => { location.hash = '#/map'; }, label: t('nearby.to-map') });
+          notice(t('nearby.done', { id: device }), {
+            action: () => {
+              location.hash = '#/map';
+            },
+            label: t('nearby.to-map'),
+          });
         },
       }),
     ];

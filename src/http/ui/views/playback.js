@@ -21,8 +21,19 @@ export async function show({ signal }) {
   const begin = field(t('playback.from'), { type: 'datetime-local', value: local(from), step: 1, required: true });
   const end = field(t('playback.to'), { type: 'datetime-local', value: local(to), step: 1, required: true });
   const device = field(t('playback.device'), { placeholder: t('playback.everybody') });
-  const mode = choice(t('playback.mode'), [['line', t('playback.line')], ['heat', t('playback.heat')]], 'line');
-  const level = choice(t('field.level'), model.levels.map(one => [String(one.ordinal), one.name]), String(model.levels[0]?.ordinal ?? 0));
+  const mode = choice(
+    t('playback.mode'),
+    [
+      ['line', t('playback.line')],
+      ['heat', t('playback.heat')],
+    ],
+    'line',
+  );
+  const level = choice(
+    t('field.level'),
+    model.levels.map(one => [String(one.ordinal), one.name]),
+    String(model.levels[0]?.ordinal ?? 0),
+  );
   const go = h('button', { type: 'submit', class: 'primary' }, t('playback.show'));
   const form = h('form', { class: 'filters' }, mode, begin, end, device, model.levels.length > 1 && level, go);
   const place = h('div', { class: 'stack' });
@@ -40,18 +51,38 @@ export async function show({ signal }) {
     go.disabled = true;
     put(faults);
     try {
-      const answer = heat ? await api.get(`/heatmap${api.query({ ...range, level: level.input.value, cell: 1 })}`) : await api.get(`/playback${api.query({ ...range, device: device.input.value.trim() })}`);
+      const answer = heat
+        ? await api.get(`/heatmap${api.query({ ...range, level: level.input.value, cell: 1 })}`)
+        : await api.get(`/playback${api.query({ ...range, device: device.input.value.trim() })}`);
       open();
       line.clear();
       put(viewport.heat);
       if (heat) drawHeat(answer);
       else line.take(answer);
-      say(legend, heat ? (answer.seconds.some(Boolean) ? t('playback.longest', { time: duration(Math.max(...answer.seconds)) }) : t('playback.nothing')) : answer.frames.length ? '' : t('playback.nothing'));
+      say(
+        legend,
+        heat
+          ? answer.seconds.some(Boolean)
+            ? t('playback.longest', { time: duration(Math.max(...answer.seconds)) })
+            : t('playback.nothing')
+          : answer.frames.length
+            ? ''
+            : t('playback.nothing'),
+      );
       line.element.hidden = heat || answer.frames.length === 0;
     } catch (problem) {
       if (problem.status === undefined) throw problem;
       if (problem.name_ === 'not-recording') {
-        put(place, h('div', { class: 'card' }, empty(t('playback.off'), t('playback.off.text')), h('pre', null, '[record]\ndays = 7'), h('p', { class: 'hint' }, t('playback.off.privacy'))));
+        put(
+          place,
+          h(
+            'div',
+            { class: 'card' },
+            empty(t('playback.off'), t('playback.off.text')),
+            h('pre', null, '[record]\ndays = 7'),
+            h('p', { class: 'hint' }, t('playback.off.privacy')),
+          ),
+        );
         form.hidden = true;
       } else {
         put(faults, problemBox(problem));
@@ -71,11 +102,20 @@ export async function show({ signal }) {
 
   function drawHeat({ cell, x0, y0, columns, seconds }) {
     const most = Math.max(...seconds, 1);
-    put(viewport.heat, seconds.map((time, at) => {
-      if (time <= 0) return null;
-      const step = Math.max(1, STEPS + Math.ceil(Math.log2(time / most)));
-      return svg('rect', { x: x0 + (at % columns) * cell, y: y0 + Math.floor(at / columns) * cell, width: cell, height: cell, 'fill-opacity': 0.08 + (0.72 * step) / STEPS });
-    }));
+    put(
+      viewport.heat,
+      seconds.map((time, at) => {
+        if (time <= 0) return null;
+        const step = Math.max(1, STEPS + Math.ceil(Math.log2(time / most)));
+        return svg('rect', {
+          x: x0 + (at % columns) * cell,
+          y: y0 + Math.floor(at / columns) * cell,
+          width: cell,
+          height: cell,
+          'fill-opacity': 0.08 + (0.72 * step) / STEPS,
+        });
+      }),
+    );
   }
 
   form.addEventListener('submit', event => {
@@ -91,7 +131,12 @@ export async function show({ signal }) {
   });
   put(place, faults);
   await load();
-  return [h('div', { class: 'viewhead' }, h('h1', null, t('page.playback'))), h('p', { class: 'lead' }, t('playback.lead')), form, place];
+  return [
+    h('div', { class: 'viewhead' }, h('h1', null, t('page.playback'))),
+    h('p', { class: 'lead' }, t('playback.lead')),
+    form,
+    place,
+  ];
 }
 
 /** The time-line: a slider, play and pause, and how fast. */
@@ -99,7 +144,11 @@ function timeline(viewport, signal, level) {
   const slider = h('input', { type: 'range', min: 0, max: 0, value: 0, 'aria-label': t('playback.time') });
   const clock = h('output', { class: 'clock' });
   const play = h('button', { type: 'button', onclick: () => run(!running) }, t('playback.play'));
-  const speed = h('select', { 'aria-label': t('playback.speed'), value: '60' }, SPEEDS.map(factor => h('option', { value: factor }, `${factor}×`)));
+  const speed = h(
+    'select',
+    { 'aria-label': t('playback.speed'), value: '60' },
+    SPEEDS.map(factor => h('option', { value: factor }, `${factor}×`)),
+  );
   const element = h('div', { class: 'timeline', hidden: true }, play, slider, clock, speed);
   const group = svg('g', { class: 'devices' });
   const dots = new Map();
@@ -152,7 +201,13 @@ function timeline(viewport, signal, level) {
 
   function newDot(id) {
     const ring = svg('circle', { class: 'ring' });
-    const g = svg('g', { class: `device ${model.devices.get(id)?.kind ?? 'customer'}` }, svg('title', null, id), ring, svg('circle', { class: 'dot', r: 5 }));
+    const g = svg(
+      'g',
+      { class: `device ${model.devices.get(id)?.kind ?? 'customer'}` },
+      svg('title', null, id),
+      ring,
+      svg('circle', { class: 'dot', r: 5 }),
+    );
     group.append(g);
     return { g, ring };
   }

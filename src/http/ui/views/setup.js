@@ -3,27 +3,18 @@
 import * as api from '../api.js';
 import { h, icon, put } from '../dom.js';
 import { t } from '../i18n.js';
-import { model, on } from '../model.js';
+import { on } from '../model.js';
 import { siteForm } from './site_form.js';
-import { steps } from './steps.js';
+import { stepLink, steps } from './steps.js';
 import { dialog } from '../dialog.js';
-
-const level = () => model.levels[0]?.ordinal ?? 0;
 
 /** The button of a step: to do it, or to look at it again. */
 function action(name, done) {
   const label = t(done ? `step.${name}.again` : `step.${name}.do`);
   const style = done ? 'small' : 'primary';
   if (name === 'site') return h('button', { type: 'button', class: style, onclick: editSite }, label);
-  return h('a', { class: `button ${style}`, href: LINKS[name]() }, label);
+  return h('a', { class: `button ${style}`, href: stepLink(name) }, label);
 }
-
-const LINKS = {
-  plan: () => `#/map/${level()}/plan`,
-  receivers: () => `#/map/${level()}/place-receiver`,
-  zone: () => `#/map/${level()}/draw`,
-  beacon: () => '#/nearby',
-};
 
 export async function show({ signal }) {
   const list = h('ol', { class: 'steps' });
@@ -33,21 +24,55 @@ export async function show({ signal }) {
   function draw() {
     const all = steps({ beacons });
     const next = all.find(([, done]) => !done)?.[0];
-    put(list, all.map(([name, done], at) => h('li', { class: `card step ${done ? 'done' : ''} ${name === next ? 'next' : ''}`, 'aria-current': name === next ? 'step' : null },
-      h('span', { class: 'tickmark', 'aria-hidden': 'true' }, done ? icon('check') : String(at + 1)),
-      h('div', null,
-        h('h2', null, t(`step.${name}`), done && h('span', { class: 'sr' }, ` (${t('step.done')})`)),
-        h('p', { class: 'hint' }, t(`step.${name}.text`)),
-        h('p', null, action(name, done))))));
-    put(end, next ? null : h('div', { class: 'card' }, h('h2', null, t('step.all')), h('p', null, t('step.all.text')), h('p', null, h('a', { class: 'button primary', href: '#/map' }, t('step.all.do')))));
+    put(
+      list,
+      all.map(([name, done], at) =>
+        h(
+          'li',
+          {
+            class: `card step ${done ? 'done' : ''} ${name === next ? 'next' : ''}`,
+            'aria-current': name === next ? 'step' : null,
+          },
+          h('span', { class: 'tickmark', 'aria-hidden': 'true' }, done ? icon('check') : String(at + 1)),
+          h(
+            'div',
+            null,
+            h('h2', null, t(`step.${name}`), done && h('span', { class: 'sr' }, ` (${t('step.done')})`)),
+            h('p', { class: 'hint' }, t(`step.${name}.text`)),
+            h('p', null, action(name, done)),
+          ),
+        ),
+      ),
+    );
+    put(
+      end,
+      next
+        ? null
+        : h(
+            'div',
+            { class: 'card' },
+            h('h2', null, t('step.all')),
+            h('p', null, t('step.all.text')),
+            h('p', null, h('a', { class: 'button primary', href: '#/map' }, t('step.all.do'))),
+          ),
+    );
   }
 
-  on('registry', async change => {
-    if (change?.items?.some(item => item.kind === 'beacon')) beacons = await countBeacons();
-    if (!signal.aborted) draw();
-  }, signal);
+  on(
+    'registry',
+    async change => {
+      if (change?.items?.some(item => item.kind === 'beacon')) beacons = await countBeacons();
+      if (!signal.aborted) draw();
+    },
+    signal,
+  );
   draw();
-  return [h('div', { class: 'viewhead' }, h('h1', null, t('page.setup'))), h('p', { class: 'lead' }, t('setup.lead')), list, end];
+  return [
+    h('div', { class: 'viewhead' }, h('h1', null, t('page.setup'))),
+    h('p', { class: 'lead' }, t('setup.lead')),
+    list,
+    end,
+  ];
 }
 
 async function countBeacons() {

@@ -16,6 +16,24 @@ export function steps(counts = {}) {
   ];
 }
 
+/** Where a step is done; the site's is a form. */
+export function stepLink(name) {
+  const level = model.levels[0]?.ordinal ?? 0;
+  return {
+    site: '#/setup',
+    plan: `#/map/${level}/plan`,
+    receivers: `#/map/${level}/place-receiver`,
+    zone: `#/map/${level}/draw`,
+    beacon: '#/nearby',
+  }[name];
+}
+
+/** The step that comes next, as far as the map knows; null once something is live. */
+export function nextStep() {
+  if (model.devices.size > 0 || model.events.length > 0) return null;
+  return steps({ beacons: 0 }).find(([, done]) => !done)[0];
+}
+
 /** Whether the store is as good as empty: then the steps come first. */
 export function isEmpty() {
   return realZones().length === 0 && (model.receivers.size === 0 || model.devices.size === 0);

@@ -17,20 +17,45 @@ export function devicePanel(map, id, signal) {
 
   function drawPlace() {
     const device = model.devices.get(id);
-    say(where, device && device.x !== null
-      ? t('device.where', { x: number(device.x, 1), y: number(device.y, 1), level: levelOf(device.level)?.name ?? device.level, accuracy: metres(device.accuracy) })
-      : t('device.nowhere'));
+    say(
+      where,
+      device && device.x !== null
+        ? t('device.where', {
+            x: number(device.x, 1),
+            y: number(device.y, 1),
+            level: levelOf(device.level)?.name ?? device.level,
+            accuracy: metres(device.accuracy),
+          })
+        : t('device.nowhere'),
+    );
     const names = device?.zones ?? [];
     if (zones.dataset.names === names.join()) return;
     zones.dataset.names = names.join();
-    put(zones, names.map(zone => h('li', null, h('button', { type: 'button', class: 'chip', onclick: () => map.start('zone', zone) }, zoneName(zone)))));
+    put(
+      zones,
+      names.map(zone =>
+        h(
+          'li',
+          null,
+          h('button', { type: 'button', class: 'chip', onclick: () => map.start('zone', zone) }, zoneName(zone)),
+        ),
+      ),
+    );
   }
 
-  const drawEvents = () => put(events, model.events.filter(event => event.subject === id).slice(0, SHOWN).map(eventItem));
+  const drawEvents = () =>
+    put(
+      events,
+      model.events
+        .filter(event => event.subject === id)
+        .slice(0, SHOWN)
+        .map(eventItem),
+    );
 
   async function ask(first) {
     if (first) await load(reasons, () => why(id), signal);
-    else if (!document.hidden && !reasons.contains(document.activeElement)) put(reasons, await why(id).catch(() => [...reasons.childNodes]));
+    else if (!document.hidden && !reasons.contains(document.activeElement))
+      put(reasons, await why(id).catch(() => [...reasons.childNodes]));
   }
 
   on('positions', drawPlace, signal);
@@ -43,10 +68,25 @@ export function devicePanel(map, id, signal) {
   ask(true);
   const kind = model.devices.get(id)?.kind;
   return [
-    h('div', { class: 'panelhead' },
-      h('button', { type: 'button', class: 'plain square', 'aria-label': t('back'), title: t('back'), onclick: () => map.overview() }, '←'),
-      h('h2', { tabindex: '-1' }, id), kind && h('span', { class: `pill ${kind}` }, word('kinds.', kind))),
-    where, zones,
+    h(
+      'div',
+      { class: 'panelhead' },
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'plain square',
+          'aria-label': t('back'),
+          title: t('back'),
+          onclick: () => map.overview(),
+        },
+        '←',
+      ),
+      h('h2', { tabindex: '-1' }, id),
+      kind && h('span', { class: `pill ${kind}` }, word('kinds.', kind)),
+    ),
+    where,
+    zones,
     h('section', null, h('h3', null, t('why.title')), reasons),
     h('section', null, h('h3', null, t('page.events')), events),
     h('p', null, h('a', { href: `#/devices/${encodeURIComponent(id)}` }, t('device.open'))),

@@ -15,36 +15,99 @@ import { shapeTable } from './shape_table.js';
 export function levelForm(map, ordinal, signal) {
   if (ordinal === null) return build(map, null, null, signal);
   const place = h('div', null, loading());
-  api.getRecord(api.path('levels', ordinal)).then(({ record, etag }) => {
-    if (!signal.aborted) put(place, build(map, record, etag, signal));
-  }).catch(problem => put(place, problemBox(problem)));
+  api
+    .getRecord(api.path('levels', ordinal))
+    .then(({ record, etag }) => {
+      if (!signal.aborted) put(place, build(map, record, etag, signal));
+    })
+    .catch(problem => put(place, problemBox(problem)));
   return place;
 }
 
 function build(map, level, etag, signal) {
   const isNew = level === null;
   const highest = model.levels.at(-1);
-  const number = numberField(t('field.ordinal'), { value: level?.ordinal ?? (highest ? highest.ordinal + 1 : 0), step: 1, min: -50, max: 200, required: true, readonly: !isNew, hint: t('level.ordinal.hint') });
-  const name = field(t('field.name'), { value: level?.name ?? '', required: true, placeholder: t('level.name.placeholder') });
-  const elevation = numberField(t('field.elevation'), { value: level?.elevation ?? (highest ? highest.elevation + 4 : 0), unit: 'm', required: true, hint: t('level.elevation.hint') });
+  const number = numberField(t('field.ordinal'), {
+    value: level?.ordinal ?? (highest ? highest.ordinal + 1 : 0),
+    step: 1,
+    min: -50,
+    max: 200,
+    required: true,
+    readonly: !isNew,
+    hint: t('level.ordinal.hint'),
+  });
+  const name = field(t('field.name'), {
+    value: level?.name ?? '',
+    required: true,
+    placeholder: t('level.name.placeholder'),
+  });
+  const elevation = numberField(t('field.elevation'), {
+    value: level?.elevation ?? (highest ? highest.elevation + 4 : 0),
+    unit: 'm',
+    required: true,
+    hint: t('level.elevation.hint'),
+  });
   let outline = level?.outline ?? null;
   const walls = h('div');
 
   function drawWalls() {
     map.stopDraft();
     if (!outline) {
-      put(walls, h('fieldset', null, h('legend', null, t('level.outline')), h('p', { class: 'hint' }, t('level.outline.hint')),
-        !isNew && h('button', { type: 'button', class: 'small', onclick: event => begin('rectangle', event.detail === 0) }, t('level.draw-rectangle')),
-        !isNew && h('button', { type: 'button', class: 'small', onclick: event => begin('polygon', event.detail === 0) }, t('level.draw-polygon'))));
+      put(
+        walls,
+        h(
+          'fieldset',
+          null,
+          h('legend', null, t('level.outline')),
+          h('p', { class: 'hint' }, t('level.outline.hint')),
+          !isNew &&
+            h(
+              'button',
+              { type: 'button', class: 'small', onclick: event => begin('rectangle', event.detail === 0) },
+              t('level.draw-rectangle'),
+            ),
+          !isNew &&
+            h(
+              'button',
+              { type: 'button', class: 'small', onclick: event => begin('polygon', event.detail === 0) },
+              t('level.draw-polygon'),
+            ),
+        ),
+      );
       return;
     }
     const table = shapeTable({ polygons: [[outline]] }, typed => {
       [[outline]] = typed.polygons;
       map.draft?.set(typed);
     });
-    put(walls, h('p', { class: 'hint' }, t('level.outline.hint')), table, h('button', { type: 'button', class: 'small', onclick: () => { outline = null; drawWalls(); } }, t('level.no-outline')));
+    put(
+      walls,
+      h('p', { class: 'hint' }, t('level.outline.hint')),
+      table,
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'small',
+          onclick: () => {
+            outline = null;
+            drawWalls();
+          },
+        },
+        t('level.no-outline'),
+      ),
+    );
     if (isNew) return;
-    map.startDraft({ polygons: [[outline]] }, { hide: 'outline', changed: drawn => { [[outline]] = drawn.polygons; table.show(drawn); } });
+    map.startDraft(
+      { polygons: [[outline]] },
+      {
+        hide: 'outline',
+        changed: drawn => {
+          [[outline]] = drawn.polygons;
+          table.show(drawn);
+        },
+      },
+    );
   }
 
   function begin(kind, byKeyboard) {
@@ -54,7 +117,18 @@ function build(map, level, etag, signal) {
       drawWalls();
     };
     if (byKeyboard) {
-      done({ polygons: [[[[0, 0], [20, 0], [20, 12], [0, 12]]]] });
+      done({
+        polygons: [
+          [
+            [
+              [0, 0],
+              [20, 0],
+              [20, 12],
+              [0, 12],
+            ],
+          ],
+        ],
+      });
       return;
     }
     map.tell(t(`hint.${kind}`));
@@ -64,13 +138,27 @@ function build(map, level, etag, signal) {
   drawWalls();
   const element = form([name, h('div', { class: 'two' }, number, elevation), walls], {
     cancel: () => map.overview(),
-    extra: !isNew && model.levels.length > 1 && h('button', { type: 'button', class: 'danger-plain', onclick: () => remove() }, t('remove.do')),
+    extra:
+      !isNew &&
+      model.levels.length > 1 &&
+      h('button', { type: 'button', class: 'danger-plain', onclick: () => remove() }, t('remove.do')),
     send: async () => {
-      const mine = { ordinal: number.number(), name: name.input.value.trim(), elevation: elevation.number(), outline, plan: level?.plan ?? null };
+      const mine = {
+        ordinal: number.number(),
+        name: name.input.value.trim(),
+        elevation: elevation.number(),
+        outline,
+        plan: level?.plan ?? null,
+      };
       const to = api.path('levels', mine.ordinal);
-      const saved = isNew ? await api.put(to, mine, null) : await save({ kind: 'level', id: mine.ordinal, to, mine, etag, base: level });
+      const saved = isNew
+        ? await api.put(to, mine, null)
+        : await save({ kind: 'level', id: mine.ordinal, to, mine, etag, base: level });
       if (saved === null) return;
-      model.levels = [...model.levels.filter(one => one.ordinal !== mine.ordinal), ...(saved.gone ? [] : [saved.record])].sort((a, b) => a.ordinal - b.ordinal);
+      model.levels = [
+        ...model.levels.filter(one => one.ordinal !== mine.ordinal),
+        ...(saved.gone ? [] : [saved.record]),
+      ].sort((a, b) => a.ordinal - b.ordinal);
       map.stopDraft();
       map.showLevel(mine.ordinal);
       map.overview();
@@ -82,7 +170,8 @@ function build(map, level, etag, signal) {
 
   async function remove() {
     try {
-      if (!(await removeRecord({ kind: 'level', id: level.ordinal, to: api.path('levels', level.ordinal), etag }))) return;
+      if (!(await removeRecord({ kind: 'level', id: level.ordinal, to: api.path('levels', level.ordinal), etag })))
+        return;
       map.stopDraft();
       model.levels = model.levels.filter(one => one.ordinal !== level.ordinal);
       map.showLevel(model.levels[0].ordinal);

@@ -6,6 +6,7 @@ import { may, model, on } from '../../model.js';
 import { hueOf } from '../../map/layers.js';
 import { empty } from '../../notices.js';
 import { eventItem, prependEvents } from '../event_words.js';
+import { nextStep, stepLink } from '../steps.js';
 
 const SHOWN_ZONES = 200;
 const SHOWN_EVENTS = 60;
@@ -13,7 +14,12 @@ const SHOWN_EVENTS = 60;
 export function overview(map, signal) {
   const zones = h('ul', { class: 'zonelist' });
   const events = h('ol', { class: 'events', 'aria-live': 'polite', 'aria-relevant': 'additions' });
-  const search = h('input', { type: 'search', placeholder: t('zones.search'), 'aria-label': t('zones.search'), autocomplete: 'off' });
+  const search = h('input', {
+    type: 'search',
+    placeholder: t('zones.search'),
+    'aria-label': t('zones.search'),
+    autocomplete: 'off',
+  });
   const totals = h('p', { class: 'totals' });
   const counts = new Map();
 
@@ -24,15 +30,39 @@ export function overview(map, signal) {
       .filter(({ properties }) => !wanted || `${properties.id} ${properties.name}`.toLowerCase().includes(wanted))
       .sort((a, b) => (a.properties.name || a.properties.id).localeCompare(b.properties.name || b.properties.id));
     counts.clear();
-    put(zones, list.slice(0, SHOWN_ZONES).map(zone => {
-      const { id, name } = zone.properties;
-      const count = h('span', { class: 'inside' });
-      counts.set(id, count);
-      return h('li', null, h('button', { type: 'button', class: 'plain', 'data-zone': id, onclick: () => map.start('zone', id) },
-        h('span', { class: `swatch hue-${hueOf(id)}`, 'aria-hidden': 'true' }), h('span', { class: 'words' }, name || id), count));
-    }));
-    if (list.length > SHOWN_ZONES) zones.append(h('li', { class: 'more' }, t('zones.more', { n: number(list.length - SHOWN_ZONES) })));
-    if (list.length === 0) put(zones, h('li', null, empty(t(wanted ? 'zones.none-found' : 'zones.none'), wanted ? null : t(may('editor') ? 'zones.none.editor' : 'zones.none.viewer'))));
+    put(
+      zones,
+      list.slice(0, SHOWN_ZONES).map(zone => {
+        const { id, name } = zone.properties;
+        const count = h('span', { class: 'inside' });
+        counts.set(id, count);
+        return h(
+          'li',
+          null,
+          h(
+            'button',
+            { type: 'button', class: 'plain', 'data-zone': id, onclick: () => map.start('zone', id) },
+            h('span', { class: `swatch hue-${hueOf(id)}`, 'aria-hidden': 'true' }),
+            h('span', { class: 'words' }, name || id),
+            count,
+          ),
+        );
+      }),
+    );
+    if (list.length > SHOWN_ZONES)
+      zones.append(h('li', { class: 'more' }, t('zones.more', { n: number(list.length - SHOWN_ZONES) })));
+    if (list.length === 0)
+      put(
+        zones,
+        h(
+          'li',
+          null,
+          empty(
+            t(wanted ? 'zones.none-found' : 'zones.none'),
+            wanted ? null : t(may('editor') ? 'zones.none.editor' : 'zones.none.viewer'),
+          ),
+        ),
+      );
     drawCounts();
   }
 
@@ -66,7 +96,53 @@ export function overview(map, signal) {
   drawZones();
   drawEvents();
   return [
-    h('section', null, h('div', { class: 'sectionhead' }, h('h2', null, t('page.zones')), totals), model.zones.size > 8 && search, zones),
-    h('section', null, h('div', { class: 'sectionhead' }, h('h2', null, t('page.events')), h('a', { href: '#/events' }, t('events.all'))), events),
+    nextCard(map),
+    h(
+      'section',
+      null,
+      h('div', { class: 'sectionhead' }, h('h2', null, t('page.zones')), totals),
+      model.zones.size > 8 && search,
+      zones,
+    ),
+    h(
+      'section',
+      null,
+      h(
+        'div',
+        { class: 'sectionhead' },
+        h('h2', null, t('page.events')),
+        h('a', { href: '#/events' }, t('events.all')),
+      ),
+      events,
+    ),
   ];
+}
+
+/** Steps that are done on this very page. */
+const HERE = { plan: 'plan', receivers: 'place-receiver', zone: 'draw' };
+
+/** What to do next, while the store is being set up. */
+function nextCard(map) {
+  const next = may('editor') && nextStep();
+  return (
+    next &&
+    h(
+      'div',
+      { class: 'card nextstep' },
+      h('p', { class: 'hint' }, t('step.next')),
+      h('h2', null, t(`step.${next}`)),
+      h('p', { class: 'hint' }, t(`step.${next}.text`)),
+      h(
+        'p',
+        null,
+        HERE[next]
+          ? h(
+              'button',
+              { type: 'button', class: 'primary', onclick: () => map.start(HERE[next]) },
+              t(`step.${next}.do`),
+            )
+          : h('a', { class: 'button primary', href: stepLink(next) }, t(`step.${next}.do`)),
+      ),
+    )
+  );
 }

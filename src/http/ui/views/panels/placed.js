@@ -14,9 +14,12 @@ import { removeRecord } from '../../removal.js';
 export function opened(collection, id, signal, build) {
   if (!id) return build(null, null);
   const place = h('div', null, loading());
-  api.getRecord(api.path(collection, id)).then(({ record, etag }) => {
-    if (!signal.aborted) put(place, build(record, etag));
-  }).catch(problem => !signal.aborted && put(place, problemBox(problem)));
+  api
+    .getRecord(api.path(collection, id))
+    .then(({ record, etag }) => {
+      if (!signal.aborted) put(place, build(record, etag));
+    })
+    .catch(problem => !signal.aborted && put(place, problemBox(problem)));
   return place;
 }
 
@@ -25,16 +28,23 @@ export function placeFields(map, record, point, label, signal) {
   const [x0, y0] = point ?? [record.x, record.y];
   const x = numberField('x', { value: x0, unit: 'm', required: true });
   const y = numberField('y', { value: y0, unit: 'm', required: true });
-  const level = choice(t('field.level'), model.levels.map(one => [String(one.ordinal), one.name]), String(record?.level ?? map.level));
+  const level = choice(
+    t('field.level'),
+    model.levels.map(one => [String(one.ordinal), one.name]),
+    String(record?.level ?? map.level),
+  );
   if (may('editor')) {
     const handle = spot(map.viewport, [x0, y0], {
-      label, aim: () => map.aim(), kind: 'placed',
+      label,
+      aim: () => map.aim(),
+      kind: 'placed',
       changed: ([nx, ny]) => {
         x.input.value = nx;
         y.input.value = ny;
       },
     });
-    for (const field of [x, y]) field.input.addEventListener('input', () => handle.set([x.number() ?? 0, y.number() ?? 0]));
+    for (const field of [x, y])
+      field.input.addEventListener('input', () => handle.set([x.number() ?? 0, y.number() ?? 0]));
     signal.addEventListener('abort', () => handle.end());
   }
   return {
@@ -47,7 +57,11 @@ export function placeFields(map, record, point, label, signal) {
 export function placedForm(map, { kind, collection, base, etag, title, fields, read, facts }) {
   const key = base && `${kind}:${base.id}`;
   const leave = () => map.overview();
-  const back = h('button', { type: 'button', class: 'plain square', 'aria-label': t('back'), title: t('back'), onclick: leave }, '←');
+  const back = h(
+    'button',
+    { type: 'button', class: 'plain square', 'aria-label': t('back'), title: t('back'), onclick: leave },
+    '←',
+  );
   const head = h('div', { class: 'panelhead' }, back, h('h2', { tabindex: '-1' }, title));
   if (!may('editor')) return [head, facts];
   const element = form(fields, {
@@ -56,7 +70,9 @@ export function placedForm(map, { kind, collection, base, etag, title, fields, r
     send: async () => {
       const mine = read();
       const to = api.path(collection, mine.id);
-      const saved = base ? await save({ kind, id: base.id, to, mine, etag, base }) : await api.create(`/${collection}`, mine);
+      const saved = base
+        ? await save({ kind, id: base.id, to, mine, etag, base })
+        : await api.create(`/${collection}`, mine);
       if (saved === null) return;
       if (saved.gone) model[collection].delete(mine.id);
       else model[collection].set(mine.id, saved.record);

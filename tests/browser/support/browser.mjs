@@ -33,6 +33,7 @@ export function browser() {
  */
 export async function visitor(started, { viewport = WIDE, theme = 'light', language = 'en', allow = [] } = {}) {
   const context = await started.newContext({ viewport, colorScheme: theme, locale: language, acceptDownloads: true });
+  if (process.env.BROWSER_UI) await context.route(/^http:\/\/[^/]+\/(ui\/.*)?$/, fromDisk);
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const wrong = [];
@@ -99,6 +100,16 @@ export async function visitor(started, { viewport = WIDE, theme = 'light', langu
       assert.deepEqual(wrong, []);
     },
   };
+}
+
+/** Answers with a file of the working tree, under the gateway's own headers. */
+async function fromDisk(route) {
+  const { pathname } = new URL(route.request().url());
+  const index = await route.fetch({ url: new URL('/', route.request().url()).href });
+  const name = pathname.slice('/ui/'.length) || 'index.html';
+  const type = { html: 'text/html', js: 'text/javascript', css: 'text/css', json: 'application/json', svg: 'image/svg+xml' };
+  const headers = { ...index.headers(), 'content-type': type[name.split('.').pop()] };
+  await route.fulfill({ status: 200, headers, body: fs.readFileSync(path.join(process.env.BROWSER_UI, name)) });
 }
 
 /** Signs in with a token. */

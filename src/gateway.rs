@@ -31,11 +31,12 @@ use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, Store
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::presence::Memory;
 use crate::record::{RecordStatus, Recorder};
+use crate::registrar::copy::{self, Copied, Copier, Waker};
 use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load, offline};
 use crate::registry::{ReceiverIndex, Registry};
 use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
-use crate::store::{self, Batch, Opened, Store, StoreError};
+use crate::store::{self, Batch, Opened, Row, Store, StoreError};
 use control::Control;
 use keeper::{Keeper, Then};
 use live::{Live, Question};
@@ -50,6 +51,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// How long an orderly stop may take to answer those who have asked.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// How long an orderly stop may take to copy the registry once more.
+const LAST_COPY: Duration = Duration::from_secs(5);
 /// How long an orderly stop may take to write down the last sightings.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// How often the log says of a receiver that it drifts.
@@ -88,6 +91,9 @@ pub enum GatewayError {
     /// The system gives no thread.
     #[error("the sightings cannot be read: {0}")]
     Feed(std::io::Error),
+    /// The system gives no thread.
+    #[error("the registry cannot be copied: {0}")]
+    Copy(std::io::Error),
     /// The system gives no thread.
     #[error("the sightings cannot be recorded: {0}")]
     Record(std::io::Error),
@@ -188,7 +194,11 @@ pub async fn run(
     engine.set_wall_offset(clock.offset_ms());
     begin(&mut engine, (!is_new).then_some((memory, waits)), &mine, &clock);
     let (changes, mut changed_registries) = mpsc::channel(CHANGES);
-    let registrar = registrar(view, &engine, changes, keeper.store(), &live, &clock)?;
+    let (copier, waker) =
+        Copier::start(&config.data_dir, Arc::new(keeper.store().clone())).map_err(GatewayError::Copy)?;
+    // The first registry is copied, too.
+    waker.wake();
+    let registrar = registrar(view, &engine, changes, (keeper.store(), waker), &live, &clock)?;
     let services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake());
     let bound = http::bind(&config.http, Some(&config.data_dir)).await?;
     let (http, stopped) = (config.http.clone(), shutdown.clone());
@@ -271,6 +281,8 @@ pub async fn run(
     // Told by the same signal: whoever waits for a change to be made is told that it was not.
     drop((changed_registries, questions));
     let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
+    let copied = tokio::task::spawn_blocking(move || copier.close());
+    let _ = tokio::time::timeout(LAST_COPY, copied).await;
     asking.abort();
     drop(inbound);
     keeper.finish(&mut engine, &mut outlet, LAST_COMMIT).await;
@@ -316,7 +328,7 @@ fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<K
         Store::open(store_options(config, &first, clock.now()))?;
     let (view, mut rows) = match load::load(&store)? {
         Some(view) => (view, Vec::new()),
-        None => load::first(&first, "gateway.toml", clock.wall(clock.now()))?,
+        None => begin_registry(config, &first, clock)?,
     };
     let is_first = !rows.is_empty();
     if is_first {
@@ -382,6 +394,22 @@ fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<K
     })
 }
 
+/// The registry of a new database: the copy of an earlier one, where there is one, or else that of the site directory.
+fn begin_registry(config: &GatewayConfig, first: &Registry, clock: &Clock) -> Result<(View, Vec<Row>), GatewayError> {
+    match copy::read(&config.data_dir) {
+        Ok(Some((view, rows))) if view.registry.site().id == first.site().id => {
+            info!(revision = view.revision, "begins with the copy of what was registered");
+            return Ok((view, rows));
+        }
+        Ok(None) => {}
+        Ok(Some((view, _))) => {
+            warn!(site = %view.registry.site().id, "the copy of what was registered is another site's, and not used");
+        }
+        Err(error) => warn!("the copy of what was registered cannot be used: {error}"),
+    }
+    Ok(load::first(first, "gateway.toml", clock.wall(clock.now()))?)
+}
+
 /// The site directory is read once; who edits it afterwards is told what is missing.
 fn tell_of_differences(registry: &Registry, directory: &Registry) {
     let edit = registry.difference(directory);
@@ -399,17 +427,20 @@ fn registrar(
     view: View,
     engine: &Engine,
     changes: mpsc::Sender<Reconfigure>,
-    store: &Store,
+    (store, waker): (&Store, Waker),
     live: &Live,
     clock: &Clock,
 ) -> Result<Registrar, GatewayError> {
-    let (live, clock) = (live.clone(), clock.clone());
+    let (live, clock, changed) = (live.clone(), clock.clone(), waker.clone());
     Ok(Registrar::new(registrar::Parts {
         view,
-        keep: Arc::new(store.clone()),
+        keep: Arc::new(Copied::new(store.clone(), waker)),
         engine: Some((engine.tables(), changes)),
         now: Box::new(move || clock.wall(clock.now())),
-        told: Box::new(move |change| live.changed(change)),
+        told: Box::new(move |change| {
+            live.changed(change);
+            changed.wake();
+        }),
     })?)
 }
 

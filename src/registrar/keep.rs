@@ -53,6 +53,24 @@ impl Keep for Store {
     }
 }
 
+impl<K: Keep + ?Sized> Keep for std::sync::Arc<K> {
+    fn write(&self, rows: Vec<Row>, then: Then) {
+        self.as_ref().write(rows, then);
+    }
+
+    fn row(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
+        self.as_ref().row(key)
+    }
+
+    fn rows_before(&self, prefix: &str, before: Option<&str>, most: usize) -> Result<Vec<KeyedRow>, String> {
+        self.as_ref().rows_before(prefix, before, most)
+    }
+
+    fn rows(&self, prefixes: &[&str]) -> Result<Vec<KeyedRow>, String> {
+        self.as_ref().rows(prefixes)
+    }
+}
+
 /// Rows in memory, for the demo: gone when it ends.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<BTreeMap<String, (u64, Vec<u8>)>>);

@@ -5,6 +5,7 @@
 //! that it can be undone.
 
 mod change;
+pub mod copy;
 mod keep;
 pub mod load;
 pub mod offline;

@@ -30,7 +30,7 @@ use crate::model::{GatewayId, ReceiverId, Timestamp};
 use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::presence::Memory;
-use crate::record::{RecordStatus, Recorder};
+use crate::record::{self, RecordStatus, Recorder};
 use crate::registrar::copy::{self, Copied, Copier, Waker};
 use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load, offline};
 use crate::registry::{ReceiverIndex, Registry};
@@ -199,7 +199,10 @@ pub async fn run(
     // The first registry is copied, too.
     waker.wake();
     let registrar = registrar(view, &engine, changes, (keeper.store(), waker), &live, &clock)?;
-    let services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake());
+    let mut services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake());
+    if config.record.days > 0 {
+        services = services.recorded(config.data_dir.join(record::DIRECTORY));
+    }
     let bound = http::bind(&config.http, Some(&config.data_dir)).await?;
     let (http, stopped) = (config.http.clone(), shutdown.clone());
     let serving = tokio::spawn(async move { http::serve_on(bound, services, &http, stopped).await });

@@ -1,9 +1,11 @@
 //! What the API stands on.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::auth::Codes;
 use crate::gateway::live::Live;
@@ -32,6 +34,13 @@ pub struct Delivery {
     pub failing: Option<String>,
 }
 
+/// What was recorded, and whose turn it is to look back on it.
+#[derive(Debug, Clone)]
+pub(super) struct Recordings {
+    pub(super) dir: PathBuf,
+    pub(super) turn: Arc<Semaphore>,
+}
+
 /// What the API stands on. Clones are the same.
 #[derive(Clone)]
 pub struct Services {
@@ -40,6 +49,7 @@ pub struct Services {
     /// What happens now.
     pub live: Live,
     delivery: Arc<dyn Fn() -> Delivery + Send + Sync>,
+    recordings: Option<Recordings>,
     /// Codes that sign in whoever uses them first.
     pub(super) codes: Codes,
 }
@@ -53,7 +63,18 @@ impl std::fmt::Debug for Services {
 impl Services {
     /// The API on these; `delivery` says how the delivery of events fares.
     pub fn new(registrar: Registrar, live: Live, delivery: impl Fn() -> Delivery + Send + Sync + 'static) -> Self {
-        Self { registrar, live, delivery: Arc::new(delivery), codes: Codes::default() }
+        Self { registrar, live, delivery: Arc::new(delivery), recordings: None, codes: Codes::default() }
+    }
+
+    /// The same, with what is recorded in that directory to look back on.
+    #[must_use]
+    pub fn recorded(self, dir: PathBuf) -> Self {
+        Self { recordings: Some(Recordings { dir, turn: Arc::new(Semaphore::new(1)) }), ..self }
+    }
+
+    /// What there is to look back on.
+    pub(super) fn recordings(&self) -> Option<&Recordings> {
+        self.recordings.as_ref()
     }
 
     /// How the delivery of events fares.

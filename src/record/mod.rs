@@ -10,6 +10,7 @@
 //! that was torn apart is cut off at the next start.
 
 mod carriers;
+pub mod play;
 mod shelf;
 mod worker;
 

@@ -52,6 +52,16 @@ impl Hour {
     }
 }
 
+/// The files of a directory of recordings that may hold something between two instants, oldest first.
+pub(super) fn files_of(dir: &Path, from: Timestamp, to: Timestamp) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let hours = entries.filter_map(|entry| Hour::of_file(entry.file_name().to_str()?));
+    let mut hours: Vec<Hour> =
+        hours.filter(|hour| hour.begins().is_some_and(|begins| begins <= to && begins + HOUR >= from)).collect();
+    hours.sort();
+    hours.iter().map(|hour| dir.join(hour.file())).collect()
+}
+
 /// The directory of recordings.
 #[derive(Debug)]
 pub(super) struct Shelf {

@@ -9,6 +9,7 @@ mod imports;
 mod live;
 mod nearby;
 mod plans;
+mod playback;
 mod records;
 mod site;
 mod stream;
@@ -29,6 +30,7 @@ pub fn all() -> OpenApiRouter<App> {
         .merge(live::routes())
         .merge(stream::routes())
         .merge(nearby::routes())
+        .merge(playback::routes())
         .merge(access::routes())
         .merge(health::routes())
 }

@@ -322,3 +322,44 @@ pub struct Link {
     /// Until when it may be used.
     expires_at: String,
 }
+
+/// Where devices were.
+#[derive(ToSchema)]
+pub struct Playback {
+    /// The beginning.
+    from: String,
+    /// The end.
+    to: String,
+    /// Seconds from one frame to the next; frames in which nobody was located are left out.
+    step_s: u64,
+    /// What was so when.
+    frames: Vec<Frame>,
+}
+
+/// Where devices were at an instant.
+#[derive(ToSchema)]
+pub struct Frame {
+    /// When it begins.
+    at: String,
+    /// `[id, level, x, y, accuracy]` of each device that was located, in metres.
+    devices: Vec<Vec<Value>>,
+}
+
+/// Where devices stayed for how long.
+#[derive(ToSchema)]
+pub struct Heatmap {
+    /// Side of a cell in metres.
+    cell: f64,
+    /// The level.
+    level: i16,
+    /// The left border.
+    x0: f64,
+    /// The lower border.
+    y0: f64,
+    /// Cells of a row.
+    columns: usize,
+    /// Rows.
+    rows: usize,
+    /// Seconds of all devices in each cell, row by row from below.
+    seconds: Vec<f64>,
+}

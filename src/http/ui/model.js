@@ -14,6 +14,8 @@ export const model = {
   receivers: new Map(),
   /** Fixed beacons alone: carried ones have no place on the map. */
   beacons: new Map(),
+  /** How many beacons there are, carried ones too. */
+  beaconCount: 0,
   /** Live positions: id → {id, kind, level, x, y, accuracy, zones}. */
   devices: new Map(),
   occupancy: new Map(),
@@ -92,12 +94,14 @@ export function end() {
 }
 
 async function loadRegistry() {
-  const [site, levels, zones, receivers] = await Promise.all([
+  const [site, levels, zones, receivers, anyBeacon] = await Promise.all([
     api.get('/site'),
     api.get('/levels'),
     api.all('zones'),
     api.all('receivers'),
+    api.get('/beacons?limit=1'),
   ]);
+  model.beaconCount = anyBeacon.total;
   const beacons = (await Promise.all(levels.items.map(level => api.all('beacons', { level: level.ordinal })))).flat();
   model.site = site;
   model.levels = levels.items.sort((one, other) => one.ordinal - other.ordinal);
@@ -225,6 +229,8 @@ async function apply(change) {
     if (total > change.items.length || change.items.some(item => item.kind === 'site' || item.kind === 'level'))
       await loadRegistry();
     else await Promise.all(change.items.map(applyOne));
+    if (change.items.some(item => item.kind === 'beacon'))
+      model.beaconCount = (await api.get('/beacons?limit=1')).total;
     for (const { kind, id, action } of change.items)
       if (kind === 'device' && action === 'removed') model.devices.delete(id);
   } catch {

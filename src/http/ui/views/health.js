@@ -83,16 +83,15 @@ function receiverCard() {
   const heads = [h('h2', null, t('page.receivers'))];
   if (list.length === 0) return [...heads, empty(t('receivers.empty'), t('receivers.empty.text'))];
   const down = list.filter(receiver => model.health.get(receiver.id)?.state === 'down');
+  const heard = list.some(receiver => model.health.get(receiver.id)?.state === 'up');
   return [
     h(
       'div',
       { class: 'sectionhead' },
       heads,
-      h(
-        'span',
-        { class: `pill ${down.length ? 'bad' : 'good'}` },
-        down.length ? tn('health.down', down.length) : t('health.all-well'),
-      ),
+      down.length > 0
+        ? h('span', { class: 'pill bad' }, tn('health.down', down.length))
+        : heard && h('span', { class: 'pill good' }, t('health.all-well')),
     ),
     h(
       'ul',

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { browser, visitor } from './support/browser.mjs';
-import { Beacon, gateway, STORE } from './support/gateway.mjs';
+import { Beacon, gateway, STORE, until } from './support/gateway.mjs';
 
 const UUID = '8f1c7d2e-5a43-4b0e-9d61-2c7be0a4f3d9';
 const RECEIVERS = ['west', 'east', 'north'];
@@ -72,6 +72,17 @@ test(
       [...RECEIVERS].sort(),
     );
 
+    // What is in the air from now on: the beacon in the hand, outside, and two of other people, which are weaker.
+    const ears = receivers.map(receiver => [receiver.id, receiver.x, receiver.y]);
+    const [east, , west] = receivers;
+    const hand = new Beacon(UUID, 7, 1, [east.x + 4, east.y]);
+    const others = [
+      new Beacon(UUID, 9, 2, [east.x + 6, east.y], -66),
+      new Beacon(UUID, 9, 3, [west.x - 9, west.y], -66),
+    ];
+    const heardSince = Date.now();
+    hearing = setInterval(() => store.hear([hand, ...others].flatMap(beacon => beacon.heard(ears))), 250);
+
     // A zone around the middle of the three.
     await visit.click('[data-tool=rectangle]');
     await visit.clickMap(0.4, 0.42);
@@ -87,13 +98,6 @@ test(
     const middle = [0, 1].map(
       axis => (Math.min(...zone.map(corner => corner[axis])) + Math.max(...zone.map(corner => corner[axis]))) / 2,
     );
-    const hand = new Beacon(UUID, 7, 1, [receivers[0].x + 0.5, receivers[0].y]);
-    const others = [
-      new Beacon(UUID, 9, 2, [middle[0] + 9, middle[1]], -66),
-      new Beacon(UUID, 9, 3, [middle[0] - 9, middle[1]], -70),
-    ];
-    const ears = receivers.map(receiver => [receiver.id, receiver.x, receiver.y]);
-    hearing = setInterval(() => store.hear([hand, ...others].flatMap(beacon => beacon.heard(ears))), 250);
 
     await visit.click('a[data-page=nearby]');
     await visit.click('.viewhead button.primary');
@@ -109,16 +113,19 @@ test(
     await visit.click('dialog input[type=checkbox]');
     await visit.shot('setup-6-register');
     await visit.accessible('registering a beacon');
+    // Who is first seen within ten seconds of a receiver's start would be taken to have been there already.
+    await until('receivers that have listened for a while', () => Date.now() - heardSince > 11_000);
     await visit.click('dialog button[type=submit]');
     await page.waitForSelector('.nearby li .pill.good');
 
-    // It is carried into the zone; the event comes by itself.
-    hand.place = middle;
+    // It shows outside; then it is carried into the zone, and the event comes by itself.
     await visit.click('a[data-page=map]');
-    await page.waitForSelector('.events .event.entered:has-text("Checkout")', { timeout: 60_000 });
-    await page.waitForSelector('.device .dot', { state: 'attached' });
+    await page.waitForSelector('.device .dot', { state: 'attached', timeout: 60_000 });
+    assert.equal(await page.locator('.events .event:has-text("Checkout")').count(), 0);
+    hand.place = middle;
+    await page.waitForSelector('.events .event.entered:has-text("visitor-1 entered Checkout")', { timeout: 60_000 });
     await visit.shot('setup-7-entered');
-    await visit.click('.events .event.entered:has-text("Checkout") button');
+    await visit.click('.events .event.entered:has-text("visitor-1 entered Checkout") button');
     await page.waitForSelector('dialog .facts li');
     assert.match(await page.textContent('dialog .facts'), /probability/);
     await visit.shot('setup-8-why');

@@ -1,6 +1,7 @@
 // What the page knows of the gateway: the registry as far as the map shows it, and what is live. Views listen by topic.
 
 import * as api from './api.js';
+import { clockIs } from './i18n.js';
 import { open } from './stream.js';
 
 const MOST_EVENTS = 500;
@@ -13,6 +14,8 @@ export const model = {
   receivers: new Map(),
   /** Fixed beacons alone: carried ones have no place on the map. */
   beacons: new Map(),
+  /** How many beacons there are, carried ones too. */
+  beaconCount: 0,
   /** Live positions: id → {id, kind, level, x, y, accuracy, zones}. */
   devices: new Map(),
   occupancy: new Map(),
@@ -71,7 +74,6 @@ export async function begin() {
   model.ready = true;
   closeStream?.();
   closeStream = open(handle, connection);
-  lookAgain(LOOK_EVERY_MS);
 }
 
 let closeStream = null;
@@ -92,12 +94,14 @@ export function end() {
 }
 
 async function loadRegistry() {
-  const [site, levels, zones, receivers] = await Promise.all([
+  const [site, levels, zones, receivers, anyBeacon] = await Promise.all([
     api.get('/site'),
     api.get('/levels'),
     api.all('zones'),
     api.all('receivers'),
+    api.get('/beacons?limit=1'),
   ]);
+  model.beaconCount = anyBeacon.total;
   const beacons = (await Promise.all(levels.items.map(level => api.all('beacons', { level: level.ordinal })))).flat();
   model.site = site;
   model.levels = levels.items.sort((one, other) => one.ordinal - other.ordinal);
@@ -108,6 +112,7 @@ async function loadRegistry() {
 
 async function loadLive() {
   const [live, events] = await Promise.all([api.get('/live'), api.get('/events?limit=200')]);
+  clockIs(live.at);
   fill(model.devices, live.devices, device => device.id);
   fill(
     model.occupancy,
@@ -146,37 +151,33 @@ async function refresh() {
   }
 }
 
-/** Positions come without the kind of a device, and nothing says that one is gone: both are looked up now and then. */
-const LOOK_EVERY_MS = 20_000;
-const LOOK_SOON_MS = 1000;
+/** Positions come without the kind of a device: a new one is looked up. */
+const LOOK_MS = 500;
 let lookTimer = null;
 
-function lookAgain(soon = LOOK_SOON_MS) {
-  if (lookTimer && soon !== LOOK_SOON_MS) return;
-  clearTimeout(lookTimer);
-  lookTimer = setTimeout(async () => {
+function lookUp() {
+  lookTimer ??= setTimeout(async () => {
     lookTimer = null;
     try {
-      if (!document.hidden && model.ready) {
-        const live = await api.get('/live');
-        fill(model.devices, live.devices, device => device.id);
-        emit('positions');
-      }
+      const live = await api.get('/live');
+      if (model.ready) fill(model.devices, live.devices, device => device.id);
+      emit('positions');
     } catch {
       // The stream says so as well, and comes back by itself.
     }
-    if (model.ready) lookAgain(LOOK_EVERY_MS);
-  }, soon);
+  }, LOOK_MS);
 }
 
 const HANDLERS = {
-  positions({ devices }) {
+  positions({ at, devices, gone = [] }) {
+    clockIs(at);
     for (const [id, level, x, y, accuracy] of devices) {
       const device = model.devices.get(id) ?? { id, kind: null, zones: [] };
       model.devices.set(id, Object.assign(device, { level, x, y, accuracy }));
     }
-    if (devices.some(([id]) => model.devices.get(id).kind === null)) lookAgain();
-    emit('positions', devices);
+    for (const id of gone) model.devices.delete(id);
+    if (devices.some(([id]) => model.devices.get(id).kind === null)) lookUp();
+    emit('positions', gone.length ? undefined : devices);
   },
   presence({ device, zones }) {
     const known = model.devices.get(device);
@@ -210,7 +211,6 @@ const HANDLERS = {
     const known = device && model.devices.get(device.id);
     if (known) {
       known.kind = device.kind;
-      known.seen = Date.now();
     }
     tell('events', event);
   },
@@ -229,6 +229,8 @@ async function apply(change) {
     if (total > change.items.length || change.items.some(item => item.kind === 'site' || item.kind === 'level'))
       await loadRegistry();
     else await Promise.all(change.items.map(applyOne));
+    if (change.items.some(item => item.kind === 'beacon'))
+      model.beaconCount = (await api.get('/beacons?limit=1')).total;
     for (const { kind, id, action } of change.items)
       if (kind === 'device' && action === 'removed') model.devices.delete(id);
   } catch {

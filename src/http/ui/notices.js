@@ -65,10 +65,12 @@ export function problemBox(problem) {
       error.help && h('span', { class: 'help' }, ` ${error.help}`),
     );
   });
+  // With one fault the gateway says it twice: in short, and line by line.
+  const said = problem.errors?.length > 0 && problem.message.includes(problem.errors[0].message);
   const box = h(
     'div',
     { class: 'problem', role: 'alert', tabindex: '-1' },
-    h('p', null, h('strong', null, t('problem.title')), ' ', problem.message),
+    h('p', null, h('strong', null, t('problem.title')), ' ', said ? '' : problem.message),
   );
   if (lines.length) box.append(h('ul', null, lines));
   return box;

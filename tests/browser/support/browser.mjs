@@ -107,7 +107,13 @@ async function fromDisk(route) {
   const { pathname } = new URL(route.request().url());
   const index = await route.fetch({ url: new URL('/', route.request().url()).href });
   const name = pathname.slice('/ui/'.length) || 'index.html';
-  const type = { html: 'text/html', js: 'text/javascript', css: 'text/css', json: 'application/json', svg: 'image/svg+xml' };
+  const type = {
+    html: 'text/html',
+    js: 'text/javascript',
+    css: 'text/css',
+    json: 'application/json',
+    svg: 'image/svg+xml',
+  };
   const headers = { ...index.headers(), 'content-type': type[name.split('.').pop()] };
   await route.fulfill({ status: 200, headers, body: fs.readFileSync(path.join(process.env.BROWSER_UI, name)) });
 }

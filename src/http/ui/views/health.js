@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import { h, icon, put } from '../dom.js';
-import { ago, duration, instant, number, t, tn, word } from '../i18n.js';
+import { ago, duration, instant, now, number, t, tn, word } from '../i18n.js';
 import { levelOf, model, on } from '../model.js';
 import { empty, load } from '../notices.js';
 
@@ -83,16 +83,15 @@ function receiverCard() {
   const heads = [h('h2', null, t('page.receivers'))];
   if (list.length === 0) return [...heads, empty(t('receivers.empty'), t('receivers.empty.text'))];
   const down = list.filter(receiver => model.health.get(receiver.id)?.state === 'down');
+  const heard = list.some(receiver => model.health.get(receiver.id)?.state === 'up');
   return [
     h(
       'div',
       { class: 'sectionhead' },
       heads,
-      h(
-        'span',
-        { class: `pill ${down.length ? 'bad' : 'good'}` },
-        down.length ? tn('health.down', down.length) : t('health.all-well'),
-      ),
+      down.length > 0
+        ? h('span', { class: 'pill bad' }, tn('health.down', down.length))
+        : heard && h('span', { class: 'pill good' }, t('health.all-well')),
     ),
     h(
       'ul',
@@ -134,10 +133,9 @@ async function beaconCard() {
   const heads = h('h2', null, t('page.beacons'));
   if (beacons.total === 0) return [heads, empty(t('beacons.empty'), t('beacons.empty.text'))];
   const seen = new Map(presence.items.map(item => [item.device, item.last_seen]));
-  const now = Date.now();
   const carried = beacons.items.filter(beacon => beacon.device);
   const quiet = carried.filter(
-    beacon => !seen.has(beacon.device) || now - Date.parse(seen.get(beacon.device)) > QUIET_S * 1000,
+    beacon => !seen.has(beacon.device) || now() - Date.parse(seen.get(beacon.device)) > QUIET_S * 1000,
   );
   return [
     h(
@@ -217,7 +215,7 @@ async function adviceCard() {
 
 async function counterCard() {
   const status = await api.get('/status');
-  const since = (Date.now() - Date.parse(status.since)) / 1000;
+  const since = (now() - Date.parse(status.since)) / 1000;
   return [
     h('h2', null, t('status.title')),
     h(

@@ -3,7 +3,7 @@
 import * as api from '../api.js';
 import { dialog } from '../dialog.js';
 import { h, icon, put, say } from '../dom.js';
-import { ago, number, t, word } from '../i18n.js';
+import { ago, now, number, t, word } from '../i18n.js';
 import { field, form, ID_PATTERN, run } from '../forms.js';
 import { model, on } from '../model.js';
 import { empty, notice } from '../notices.js';
@@ -134,7 +134,7 @@ export async function show({ signal }) {
 
   function tickClock() {
     if (!until) return;
-    const left = Math.max(0, Math.round((Date.parse(until) - Date.now()) / 1000));
+    const left = Math.max(0, Math.round((Date.parse(until) - now()) / 1000));
     say(clock, t('nearby.left', { time: `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}` }));
     if (left === 0) draw({ until: null, beacons: [] });
   }

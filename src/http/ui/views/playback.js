@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import { h, put, say, svg } from '../dom.js';
-import { duration, instant, t } from '../i18n.js';
+import { duration, instant, now, t } from '../i18n.js';
 import { choice, field } from '../forms.js';
 import { model } from '../model.js';
 import { Layers } from '../map/layers.js';
@@ -16,7 +16,7 @@ const SPEEDS = [1, 10, 60, 300];
 const STEPS = 7;
 
 export async function show({ signal }) {
-  const to = new Date();
+  const to = new Date(now());
   const from = new Date(to - HOUR_MS);
   const begin = field(t('playback.from'), { type: 'datetime-local', value: local(from), step: 1, required: true });
   const end = field(t('playback.to'), { type: 'datetime-local', value: local(to), step: 1, required: true });

@@ -1,6 +1,5 @@
 // From an empty store to a working zone, step by step. A step ticks itself off as soon as what it asks for is there.
 
-import * as api from '../api.js';
 import { h, icon, put } from '../dom.js';
 import { t } from '../i18n.js';
 import { on } from '../model.js';
@@ -16,13 +15,12 @@ function action(name, done) {
   return h('a', { class: `button ${style}`, href: stepLink(name) }, label);
 }
 
-export async function show({ signal }) {
+export function show({ signal }) {
   const list = h('ol', { class: 'steps' });
   const end = h('div');
-  let beacons = await countBeacons();
 
   function draw() {
-    const all = steps({ beacons });
+    const all = steps();
     const next = all.find(([, done]) => !done)?.[0];
     put(
       list,
@@ -58,14 +56,7 @@ export async function show({ signal }) {
     );
   }
 
-  on(
-    'registry',
-    async change => {
-      if (change?.items?.some(item => item.kind === 'beacon')) beacons = await countBeacons();
-      if (!signal.aborted) draw();
-    },
-    signal,
-  );
+  on('registry', draw, signal);
   draw();
   return [
     h('div', { class: 'viewhead' }, h('h1', null, t('page.setup'))),
@@ -73,10 +64,6 @@ export async function show({ signal }) {
     list,
     end,
   ];
-}
-
-async function countBeacons() {
-  return (await api.get('/beacons?limit=1')).total;
 }
 
 function editSite() {

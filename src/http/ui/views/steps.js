@@ -5,14 +5,14 @@ import { model } from '../model.js';
 const hasOrigin = () => Boolean(model.site) && (model.site.origin.latitude !== 0 || model.site.origin.longitude !== 0);
 const realZones = () => [...model.zones.values()].filter(zone => zone.shape_m);
 
-/** Steps in order: name, whether done. `counts` are totals of what the map does not hold. */
-export function steps(counts = {}) {
+/** Steps in order: name, whether done. */
+export function steps() {
   return [
     ['site', hasOrigin()],
     ['plan', model.levels.some(level => level.plan)],
     ['receivers', model.receivers.size > 0],
     ['zone', realZones().length > 0],
-    ['beacon', (counts.beacons ?? model.beacons.size) > 0],
+    ['beacon', model.beaconCount > 0],
   ];
 }
 
@@ -28,10 +28,10 @@ export function stepLink(name) {
   }[name];
 }
 
-/** The step that comes next, as far as the map knows; null once something is live. */
+/** The step that comes next; null once all are done, or something is live. */
 export function nextStep() {
   if (model.devices.size > 0 || model.events.length > 0) return null;
-  return steps({ beacons: 0 }).find(([, done]) => !done)[0];
+  return steps().find(([, done]) => !done)?.[0] ?? null;
 }
 
 /** Whether the store is as good as empty: then the steps come first. */

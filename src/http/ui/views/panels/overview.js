@@ -22,6 +22,7 @@ export function overview(map, signal) {
   });
   const totals = h('p', { class: 'totals' });
   const counts = new Map();
+  const next = h('div', { class: 'card nextstep' });
 
   function drawZones() {
     const wanted = search.value.trim().toLowerCase();
@@ -66,7 +67,16 @@ export function overview(map, signal) {
     drawCounts();
   }
 
+  function drawNext() {
+    const name = may('editor') ? nextStep() : null;
+    if (next.dataset.step === `${name}`) return;
+    next.dataset.step = `${name}`;
+    next.hidden = !name;
+    put(next, name && nextCard(map, name));
+  }
+
   function drawCounts() {
+    drawNext();
     for (const [id, element] of counts) {
       const inside = model.occupancy.get(id) ?? 0;
       say(element, inside ? tn('inside', inside) : '');
@@ -96,7 +106,7 @@ export function overview(map, signal) {
   drawZones();
   drawEvents();
   return [
-    nextCard(map),
+    next,
     h(
       'section',
       null,
@@ -122,27 +132,14 @@ export function overview(map, signal) {
 const HERE = { plan: 'plan', receivers: 'place-receiver', zone: 'draw' };
 
 /** What to do next, while the store is being set up. */
-function nextCard(map) {
-  const next = may('editor') && nextStep();
-  return (
-    next &&
-    h(
-      'div',
-      { class: 'card nextstep' },
-      h('p', { class: 'hint' }, t('step.next')),
-      h('h2', null, t(`step.${next}`)),
-      h('p', { class: 'hint' }, t(`step.${next}.text`)),
-      h(
-        'p',
-        null,
-        HERE[next]
-          ? h(
-              'button',
-              { type: 'button', class: 'primary', onclick: () => map.start(HERE[next]) },
-              t(`step.${next}.do`),
-            )
-          : h('a', { class: 'button primary', href: stepLink(next) }, t(`step.${next}.do`)),
-      ),
-    )
-  );
+function nextCard(map, step) {
+  const style = { class: HERE[step] ? 'primary' : 'button primary' };
+  return [
+    h('p', { class: 'hint' }, t('step.next')),
+    h('h2', null, t(`step.${step}`)),
+    h('p', { class: 'hint' }, t(`step.${step}.text`)),
+    HERE[step]
+      ? h('button', { type: 'button', ...style, onclick: () => map.start(HERE[step]) }, t(`step.${step}.do`))
+      : h('a', { ...style, href: stepLink(step) }, t(`step.${step}.do`)),
+  ];
 }

@@ -7,7 +7,7 @@ import { t } from '../../i18n.js';
 import { choice, form, numberField } from '../../forms.js';
 import { may, model } from '../../model.js';
 import { spot } from '../../map/spot.js';
-import { loading, notice, problemBox, showProblem } from '../../notices.js';
+import { announce, loading, problemBox, showProblem } from '../../notices.js';
 import { removeRecord } from '../../removal.js';
 
 /** Loads the record that `id` names, then builds; at once where it is new. */
@@ -78,7 +78,7 @@ export function placedForm(map, { kind, collection, base, etag, title, fields, r
       else model[collection].set(mine.id, saved.record);
       map.layers.sync();
       map.overview();
-      if (!saved.theirs) notice(t('saved.named', { name: mine.id }));
+      if (!saved.theirs) announce(t('saved.named', { name: mine.id }));
     },
   });
   if (key) map.mark(key);

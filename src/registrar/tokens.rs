@@ -136,7 +136,10 @@ impl Tokens {
         let hash = hash(token.strip_prefix(PREFIX)?);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         // All are compared, each to its end: the time tells nothing of how much was right.
-        known.values().fold(None, |found, token| if is_equal(&token.hash, &hash) { Some(token) } else { found }).cloned()
+        known
+            .values()
+            .fold(None, |found, token| if is_equal(&token.hash, &hash) { Some(token) } else { found })
+            .cloned()
     }
 
     /// Whether a token of that name, made then, is still good, and what it allows.

@@ -53,16 +53,19 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (registry, pictures, warnings) = config::load_site_with_plans(&args.dir)?;
     warnings.iter().for_each(|warning| tell!("{warning}"));
     let place = Place::Directory(args.dir.clone());
+    let has_pictures = !pictures.is_empty();
     let mut way = match args.connect.client_if_running()? {
         Some(client) => Way::Gateway(client, body(&args.dir, &registry, &pictures)?),
         None => Way::Directory(offline::Target::open(&args.connect, registry, pictures)?),
     };
     let mut plan = way.plan(&place)?;
+    let before = plan.revision;
     let asks = !args.yes && !args.json && std::io::stdin().is_terminal() && plan.counts.removed > 0;
     if !args.json {
         print(&plan.text())?;
     }
-    if !args.dry_run && !plan.counts.is_nothing() {
+    // A picture may be another while its record stays the same: only the gateway can tell.
+    if !args.dry_run && (has_pictures || !plan.counts.is_nothing()) {
         if asks && !is_meant(&plan)? {
             tell!("nothing is changed");
             return Ok(ExitCode::FAILURE);
@@ -75,7 +78,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     way.close()?;
-    print(&if args.json { format!("{}\n", serde_json::to_string(&plan)?) } else { outcome(&plan) })?;
+    print(&if args.json {
+        format!("{}\n", serde_json::to_string(&plan)?)
+    } else if plan.counts.is_nothing() && plan.revision != before {
+        "the floor plans are others than before\n".to_owned()
+    } else {
+        outcome(&plan)
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

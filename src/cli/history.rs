@@ -138,7 +138,9 @@ fn what(item: &Value) -> String {
             }
         })
     });
-    parts.collect::<Vec<_>>().join("; ")
+    let parts = parts.collect::<Vec<_>>();
+    // A picture is no record.
+    if parts.is_empty() { "floor plans".to_owned() } else { parts.join("; ") }
 }
 
 #[cfg(test)]

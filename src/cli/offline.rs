@@ -16,60 +16,74 @@ use crate::store;
 /// A registry that is to be put into a data directory.
 pub(super) struct Target {
     runtime: tokio::runtime::Runtime,
-    offline: Offline,
-    data_dir: PathBuf,
-    edit: Edit,
+    config: GatewayConfig,
+    registry: Registry,
     pictures: Plans,
-    /// How many records stay as they are, where the edit is made.
-    records: u64,
+    /// The database, and what is to be changed in it; none where there is none yet.
+    known: Option<(Offline, Edit)>,
 }
 
 impl Target {
-    /// Opens the data directory, and works out what is to be changed in it.
+    /// Opens the data directory, and works out what is to be changed in it. One that is not there is only made when it is
+    /// changed.
     pub(super) fn open(connect: &Connect, target: Registry, pictures: Plans) -> anyhow::Result<Self> {
-        let runtime = runtime()?;
-        let config = settings(connect)?;
-        // A new database begins with the site alone, so that the plan names everything else.
-        let first = Registry::new(target.site().clone(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let first = first.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
-        let offline = runtime.block_on(Offline::open(&config, Some(&first), &author().0))?;
-        let known = offline.registrar().view().registry;
-        anyhow::ensure!(
-            known.site().id == target.site().id,
-            "{} holds the site \"{}\", and this is \"{}\": one data directory, one site",
-            config.data_dir.display(),
-            known.site().id,
-            target.site().id
-        );
-        let records = crate::registrar::records(&target).count() as u64;
-        let edit = known.difference(&target);
-        Ok(Self { runtime, offline, data_dir: config.data_dir, edit, pictures, records })
+        let (runtime, config) = (runtime()?, settings(connect)?);
+        let known = if store::is_there(&config.data_dir) {
+            let offline = runtime.block_on(Offline::open(&config, None, &author().0))?;
+            let known = offline.registrar().view().registry;
+            anyhow::ensure!(
+                known.site().id == target.site().id,
+                "{} holds the site \"{}\", and this is \"{}\": one data directory, one site",
+                config.data_dir.display(),
+                known.site().id,
+                target.site().id
+            );
+            let edit = known.difference(&target);
+            Some((offline, edit))
+        } else {
+            None
+        };
+        Ok(Self { runtime, config, registry: target, pictures, known })
     }
 
     /// What is to be changed.
     pub(super) fn plan(&self) -> anyhow::Result<Plan> {
-        let registrar = self.offline.registrar();
-        let change = registrar.plan(&self.edit)?;
-        Ok(Plan::of_change(&change, false, registrar.view().revision, self.records))
+        let records = crate::registrar::records(&self.registry);
+        let Some((offline, edit)) = &self.known else {
+            return Ok(Plan::of_first(records.map(|record| record.key())));
+        };
+        let registrar = offline.registrar();
+        let change = registrar.plan(edit)?;
+        Ok(Plan::of_change(&change, false, registrar.view().revision, records.count() as u64))
     }
 
     /// Changes it.
     pub(super) fn apply(&mut self) -> anyhow::Result<Plan> {
-        let registrar = self.offline.registrar();
-        let change = registrar.plan(&self.edit)?;
+        let author = author();
+        let mut plan = self.plan()?;
+        plan.applied = true;
+        let (offline, edit) = match self.known.take() {
+            Some(known) => known,
+            // As the first registry of a gateway, its records keep their order.
+            None => {
+                (self.runtime.block_on(Offline::open(&self.config, Some(&self.registry), &author.0))?, Edit::default())
+            }
+        };
         let pictures = std::mem::take(&mut self.pictures).into_iter();
         let pictures = pictures.map(|(ordinal, picture)| (ordinal, picture.bytes.into())).collect();
-        let author = author();
-        let applied = registrar.apply(std::mem::take(&mut self.edit), pictures, &author, Action::Apply);
+        let applied = offline.registrar().apply(edit, pictures, &author, Action::Apply);
         let Applied { revision, .. } = self.runtime.block_on(applied)?;
-        Ok(Plan::of_change(&change, true, revision, self.records))
+        // The first registry cannot be taken back.
+        plan.revision = plan.revision.map(|_| revision);
+        self.known = Some((offline, Edit::default()));
+        Ok(plan)
     }
 
     /// Closes it: from then on a gateway can run on it.
     pub(super) fn close(self) -> anyhow::Result<()> {
-        tell!("note: no gateway runs on {}; this is in its database", self.data_dir.display());
+        tell!("note: no gateway runs on {}; this is about its database", self.config.data_dir.display());
         let _in_runtime = self.runtime.enter();
-        Ok(self.offline.close()?)
+        Ok(self.known.map_or(Ok(()), |(offline, _)| offline.close())?)
     }
 }
 

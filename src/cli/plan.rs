@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::client::{Fault, Place};
 use super::table::{counted, printable, thousands};
 use crate::registrar::{Change, Verb};
+use crate::registry::Key;
 
 /// So many ids of each sort are named; the rest is counted.
 const MOST_NAMED: usize = 30;
@@ -94,6 +95,25 @@ struct Skipped {
 }
 
 impl Plan {
+    /// Of the first registry of a data directory.
+    pub(super) fn of_first(records: impl Iterator<Item = Key>) -> Self {
+        let mut added = 0;
+        let named = records
+            .inspect(|_| added += 1)
+            .map(|key| Named { kind: key.kind().to_string(), id: key.id() })
+            .collect::<Vec<_>>();
+        Self {
+            applied: false,
+            revision: None,
+            added: named.into_iter().take(MOST_LISTED).collect(),
+            changed: Vec::new(),
+            removed: Vec::new(),
+            counts: Counts { added, changed: 0, removed: 0, unchanged: 0 },
+            warnings: Vec::new(),
+            accounting: None,
+        }
+    }
+
     /// Of a change to a data directory, after which there are so many records.
     pub(super) fn of_change(change: &Change, applied: bool, revision: u64, records: u64) -> Self {
         let named = |verb: Verb| -> Vec<Named> {

@@ -228,9 +228,9 @@ fn what_is_imported_is_there_whole_or_not_at_all() {
 
     std::fs::write(gateway.path("more.toml"), "[[receiver]]\nid = \"r9\"\nx = 1\ny = 2\nlevel = 0\n").unwrap();
     let done = gateway.out(&["receiver", "import", "more.toml"]);
-    assert!(
-        done.contains("added      1 receiver (r9)\n") && !done.contains("removed") && !done.contains("changed  "),
-        "{done}"
+    assert_eq!(
+        done,
+        "added      1 receiver (r9)\nunchanged  119\ndone in revision 4; to take it back: beaconfence undo 4\n"
     );
 }
 
@@ -273,6 +273,9 @@ fn a_site_goes_out_and_in_again_with_and_without_a_gateway() {
     // An empty gateway gets the same.
     let mut empty = Gateway::new();
     let out = gateway.path("out");
+    let planned = empty.out(&["apply", out.to_str().unwrap(), "--dry-run"]);
+    assert!(planned.starts_with("added      the site, 2 levels (0, 1), "), "{planned}");
+    assert!(!empty.path("data").exists());
     empty.out(&["apply", out.to_str().unwrap()]);
     empty.start();
     empty.out(&["export", "again"]);

@@ -36,7 +36,7 @@ pub struct Inner {
     pub base: Option<String>,
     /// Who may call what.
     pub permissions: Permissions,
-    /// The OpenAPI document.
+    /// The `OpenAPI` document.
     pub document: Bytes,
     /// Places for streams.
     pub streams: Arc<Semaphore>,

@@ -41,13 +41,11 @@ pub fn check(headers: &HeaderMap, uri: &Uri, peer: &Peer, names: &[String]) -> R
 
 fn is_ours(host: &str, local: IpAddr, names: &[String]) -> bool {
     let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    match literal.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical() == local.to_canonical() || address.to_canonical().is_loopback(),
-        Err(_) => {
-            let host = host.strip_suffix('.').unwrap_or(host);
-            host == "localhost" || host.ends_with(".localhost") || names.iter().any(|name| name == host)
-        }
+    if let Ok(address) = literal.parse::<IpAddr>() {
+        return address.to_canonical() == local.to_canonical() || address.to_canonical().is_loopback();
     }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host == "localhost" || host.ends_with(".localhost") || names.iter().any(|name| name == host)
 }
 
 fn without_port(host: &str) -> &str {

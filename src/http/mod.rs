@@ -1,7 +1,7 @@
 //! The HTTP API and the web UI.
 //!
 //! A request passes [`guard`] (limits, the host it names, who asks and whether they may) and reaches its route in [`routes`]. What
-//! the routes say of themselves is the OpenAPI document ([`openapi`]); who may call them is read from that document. What is not
+//! the routes say of themselves is the `OpenAPI` document ([`openapi`]); who may call them is read from that document. What is not
 //! what was asked for is a [`problem`].
 
 pub mod app;
@@ -93,7 +93,7 @@ pub fn router(services: Services, names: Vec<String>, base: Option<String>, shut
         .with_state(app)
 }
 
-/// The OpenAPI document.
+/// The `OpenAPI` document.
 pub fn document() -> serde_json::Value {
     described().2
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document, and what follows from it: who may call what is read from the document itself, so that it cannot say
+//! The `OpenAPI` document, and what follows from it: who may call what is read from the document itself, so that it cannot say
 //! otherwise than what is done.
 
 use std::collections::HashMap;

@@ -150,9 +150,12 @@ impl Page {
     }
 }
 
+/// Places in a registry, by kind, in the order of ids.
+type ByKind = BTreeMap<Kind, Arc<[u32]>>;
+
 /// The places of a registry's things in the order of their ids; worked out once for each revision.
 #[derive(Debug, Default)]
-pub struct Orders(Mutex<Option<(u64, BTreeMap<Kind, Arc<[u32]>>)>>);
+pub struct Orders(Mutex<Option<(u64, ByKind)>>);
 
 impl Orders {
     /// The order of one kind of thing.

@@ -213,7 +213,7 @@ pub struct Body {
     detail: String,
     /// Every fault that was found, at most 1,000.
     errors: Vec<Fault>,
-    /// With `changed`: the ETag that the record has now; none where there is no such record.
+    /// With `changed`: the `ETag` that the record has now; none where there is no such record.
     #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
 }
@@ -283,7 +283,7 @@ impl Problem {
         problem
     }
 
-    /// The same, with the ETag that the record has.
+    /// The same, with the `ETag` that the record has.
     #[must_use]
     pub fn with_etag(mut self, etag: Option<String>) -> Self {
         self.etag = etag;

@@ -281,8 +281,11 @@ async fn pause(error: &io::Error) {
 /// Connections that are open.
 struct Connections {
     all: Arc<Semaphore>,
-    by_client: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    by_client: ByClient,
 }
+
+/// How many connections each client has open.
+type ByClient = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
 impl Default for Connections {
     fn default() -> Self {
@@ -313,7 +316,7 @@ impl Connections {
 /// One connection's place among those that are open.
 struct Place {
     _all: Option<OwnedSemaphorePermit>,
-    counted: Option<(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>)>,
+    counted: Option<(IpAddr, ByClient)>,
 }
 
 impl Drop for Place {

@@ -26,8 +26,6 @@ pub struct Api {
     pub editor: String,
     pub admin: String,
     pub shutdown: watch::Sender<bool>,
-    /// The loop that answers questions is played by the test.
-    pub questions: Option<mpsc::Receiver<Question>>,
 }
 
 pub struct Answer {
@@ -79,7 +77,7 @@ pub fn services() -> (Services, mpsc::Receiver<Question>) {
 
 impl Api {
     pub async fn new() -> Self {
-        let (services, questions) = services();
+        let (services, _) = services();
         let author = Author("test".to_owned());
         let mut made = Vec::new();
         for role in Role::ALL {
@@ -90,7 +88,7 @@ impl Api {
         let (shutdown, stop) = watch::channel(false);
         let names = vec!["gateway.example".to_owned()];
         let router = router(services.clone(), names, Some("https://10.0.0.1:8090".to_owned()), stop);
-        Self { router, services, viewer, editor, admin, shutdown, questions: Some(questions) }
+        Self { router, services, viewer, editor, admin, shutdown }
     }
 
     pub async fn send(&self, peer: Peer, mut request: Request<Body>) -> Answer {

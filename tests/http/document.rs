@@ -1,4 +1,4 @@
-//! The OpenAPI document.
+//! The `OpenAPI` document.
 
 use std::path::Path;
 
@@ -35,10 +35,11 @@ fn the_document_is_what_it_was() {
     let (before, after): (Vec<&str>, Vec<&str>) = (golden.lines().collect(), now.lines().collect());
     let same = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
     let show = |lines: &[&str], sign: &str| -> String {
-        lines.iter().skip(same).take(20).map(|line| format!("{sign} {line}\n")).collect()
+        let shown: Vec<String> = lines.iter().skip(same).take(20).map(|line| format!("{sign} {line}")).collect();
+        shown.join("\n")
     };
     panic!(
-        "the OpenAPI document has changed from line {} on; where that is meant, run this test with BLESS=1\n{}{}",
+        "the OpenAPI document has changed from line {} on; where that is meant, run this test with BLESS=1\n{}\n{}",
         same + 1,
         show(&before, "-"),
         show(&after, "+")

@@ -109,8 +109,8 @@ async fn a_file_is_planned_then_imported_whole() {
 async fn one_faulty_line_stops_an_import_and_every_fault_has_its_line() {
     let api = Api::new().await;
     let csv = [("content-type", "text/csv")];
-    let mut text = "id,consent,labels,kind\n".to_owned();
-    (0..10_000).for_each(|n| text.push_str(&format!("bulk-{n},,,asset\n")));
+    let lines: Vec<String> = (0..10_000).map(|n| format!("bulk-{n},,,asset\n")).collect();
+    let text = format!("id,consent,labels,kind\n{}", lines.concat());
     let faulty = text.replace("bulk-41,,,asset", "bulk-41,,,ghost").replace("bulk-9999,,", "bulk 9999,,");
     let answer = api.call_with("POST", "/api/v1/import/devices", &api.editor, &csv, &faulty).await;
     assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (422, "invalid"));

@@ -1,4 +1,4 @@
-//! The HTTP API, in process: who may do what, what is answered, and that the OpenAPI document tells the truth.
+//! The HTTP API, in process: who may do what, what is answered, and that the `OpenAPI` document tells the truth.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test that cannot go on has failed.
 

@@ -36,7 +36,8 @@ impl Reader {
                     message.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).map(str::to_owned)
                 };
                 let found = (field("event"), field("id"), field("data"));
-                self.waiting = rest.to_owned();
+                let rest = rest.to_owned();
+                self.waiting = rest;
                 if let (Some(event), id, data) = found {
                     return Some((event, id, data.unwrap_or_default()));
                 }

@@ -156,7 +156,12 @@ macro_rules! read_and_replace {
 }
 
 mod receivers {
-    use super::*;
+    use utoipa_axum::routes;
+
+    use super::{
+        App, BODY, Body, HeaderMap, Kind, LevelPageQuery, NoQuery, OpenApiRouter, Page, Path, Problem, Query, Response,
+        State, Who, records, schema,
+    };
 
     list_and_make!(
         Kind::Receiver,
@@ -189,7 +194,12 @@ mod receivers {
 }
 
 mod beacons {
-    use super::*;
+    use utoipa_axum::routes;
+
+    use super::{
+        App, BODY, Body, HeaderMap, Kind, LevelPageQuery, NoQuery, OpenApiRouter, Page, Path, Problem, Query, Response,
+        State, Who, records, schema,
+    };
 
     list_and_make!(
         Kind::Beacon,
@@ -222,7 +232,12 @@ mod beacons {
 }
 
 mod zones {
-    use super::*;
+    use utoipa_axum::routes;
+
+    use super::{
+        App, BODY, Body, HeaderMap, Kind, LevelPageQuery, NoQuery, OpenApiRouter, Page, Path, Problem, Query, Response,
+        State, Who, records, schema,
+    };
 
     list_and_make!(
         Kind::Zone,
@@ -247,7 +262,12 @@ mod zones {
 }
 
 mod devices {
-    use super::*;
+    use utoipa_axum::routes;
+
+    use super::{
+        App, BODY, Body, Kind, NoQuery, OpenApiRouter, Page, PageQuery, Problem, Query, Response, State, Who, records,
+        schema,
+    };
 
     list_and_make!(
         Kind::Device,

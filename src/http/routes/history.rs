@@ -48,8 +48,8 @@ async fn list(State(app): State<App>, Query(query): Query<HistoryQuery>) -> Resu
     let before = match query.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
         None => None,
         Some(cursor) => {
-            let revision = cursor.parse::<u64>().ok().filter(|_| cursor.len() <= 20).ok_or(());
-            Some(revision.map_err(|_| Problem::malformed("cursor is none that was given out; begin anew"))?)
+            let revision = cursor.parse::<u64>().ok().filter(|_| cursor.len() <= 20);
+            Some(revision.ok_or_else(|| Problem::malformed("cursor is none that was given out; begin anew"))?)
         }
     };
     blocking(move || {

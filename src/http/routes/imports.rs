@@ -16,7 +16,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::{
-    Diagnostic, Faults, read_beacons_text, read_devices_text, read_site_texts, read_zones_text, site_texts,
+    Diagnostic, Faults, Imdf, read_beacons_text, read_devices_text, read_imdf, read_site_texts, read_zones_text,
+    site_texts,
 };
 use crate::http::app::App;
 use crate::http::base64;
@@ -36,12 +37,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const GEOJSON: [&str; 2] = ["application/geo+json", "application/json"];
 const CSV: [&str; 1] = ["text/csv"];
 const JSON: [&str; 1] = ["application/json"];
+const ZIP: [&str; 2] = ["application/zip", "application/octet-stream"];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(import_zones))
         .routes(routes!(import_beacons))
         .routes(routes!(import_devices))
+        .routes(routes!(import_imdf))
         .routes(routes!(apply))
         .routes(routes!(export))
         .routes(routes!(export_file))
@@ -107,7 +110,7 @@ struct Read {
 
 /// Imports zones
 ///
-/// A FeatureCollection as in `zones.geojson`. What it names is added or changed; whole or not at all.
+/// A `FeatureCollection` as in `zones.geojson`. What it names is added or changed; whole or not at all.
 #[utoipa::path(post, path = "/api/v1/import/zones", tag = "import and export", params(ImportQuery),
     request_body(content((schema::AnyJson = "application/geo+json"), (schema::AnyJson = "application/json"))),
     responses(
@@ -172,6 +175,35 @@ async fn import_devices(
     body: ImportBody,
 ) -> Result<Response, Problem> {
     import(app, who, query, body, Kind::Device, &CSV, |text, _| read_devices_text("devices.csv", text)).await
+}
+
+/// Imports an IMDF archive
+///
+/// Levels, and zones of its units, fixtures, openings and the like; what became of every feature is accounted for. Whole or not at all.
+#[utoipa::path(post, path = "/api/v1/import/imdf", tag = "import and export", params(ApplyQuery),
+    request_body(content((schema::Archive = "application/zip"), (schema::Archive = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "What was changed", body = schema::Imported,
+            headers(("Beaconfence-Revision" = u64, description = "The revision that this made"))),
+        (status = 409),
+    ))]
+async fn import_imdf(
+    State(app): State<App>,
+    who: Who,
+    Query(query): Query<ApplyQuery>,
+    body: ImportBody,
+) -> Result<Response, Problem> {
+    let ImportBody { body, place } = body;
+    let body = body.expect(&ZIP)?;
+    let registrar = app.services.registrar.clone();
+    let work = move || {
+        let registry = registrar.view().registry;
+        let imdf = read_imdf(&body.bytes, &registry).map_err(|faults| Problem::invalid(&faults))?;
+        let Imdf { edit, accounting, warnings } = imdf;
+        let named = edit.put.len();
+        planned(&registrar, Read { edit, plans: Vec::new(), named, warnings, accounting: Some(json!(accounting)) })
+    };
+    finish(app, who, query.dry_run, Action::Import, blocking(work).await?, place).await
 }
 
 async fn import(

@@ -37,7 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// What happens from now on, as server-sent events
 ///
-/// `presence-event` (a CloudEvent, with an id to go on from), `positions`, `presence`, `occupancy`, `registry`, `nearby` (for editors,
+/// `presence-event` (a `CloudEvent`, with an id to go on from), `positions`, `presence`, `occupancy`, `registry`, `nearby` (for editors,
 /// while a session is on), `status`; `missed` where events between `Last-Event-ID` and now are no longer kept. Who reads too slowly is
 /// disconnected.
 #[utoipa::path(get, path = "/api/v1/events/stream", tag = "live",

@@ -172,7 +172,7 @@ pub struct VisitList {
 /// Recent events.
 #[derive(ToSchema)]
 pub struct EventList {
-    /// CloudEvents, newest first.
+    /// `CloudEvents`, newest first.
     items: Vec<Value>,
 }
 

@@ -1,7 +1,8 @@
-//! What bodies look like, for the OpenAPI document. The records themselves are read and written by [`crate::config`]; a test holds the
+//! What bodies look like, for the `OpenAPI` document. The records themselves are read and written by [`crate::config`]; a test holds the
 //! two against each other.
 
-#![allow(dead_code)] // Shapes that only the document sees.
+// Shapes that only the document sees, named as they are on the wire.
+#![allow(dead_code, clippy::struct_field_names)]
 
 mod live;
 mod records;

@@ -205,7 +205,7 @@ pub enum FeatureWord {
     Feature,
 }
 
-/// A geometry of `GeoJSON` in WGS84: Polygon, MultiPolygon, or Point with `radius_m` in the properties.
+/// A geometry of `GeoJSON` in WGS84: Polygon, `MultiPolygon`, or Point with `radius_m` in the properties.
 #[derive(ToSchema)]
 pub struct Geometry {
     /// Which.

@@ -56,7 +56,7 @@ pub enum CollectionWord {
     FeatureCollection,
 }
 
-/// A page of zones, as a FeatureCollection of RFC 7946.
+/// A page of zones, as a `FeatureCollection` of RFC 7946.
 #[derive(ToSchema)]
 pub struct ZoneList {
     /// `FeatureCollection`.
@@ -129,8 +129,35 @@ pub struct Imported {
 #[derive(ToSchema)]
 pub struct Accounting {
     /// By feature type.
-    features: std::collections::BTreeMap<String, Value>,
+    features: std::collections::BTreeMap<String, Account>,
 }
+
+/// What became of the features of one type: each was used or skipped.
+#[derive(ToSchema)]
+pub struct Account {
+    /// How many there are.
+    read: usize,
+    /// How many of them gave a zone, a level, a name or metadata.
+    used: usize,
+    /// The zones that were made of them.
+    zones: usize,
+    /// The others.
+    skipped: Vec<Skipped>,
+}
+
+/// A feature that is of no use.
+#[derive(ToSchema)]
+pub struct Skipped {
+    /// Its IMDF id; empty where it has none.
+    id: String,
+    /// Why it was skipped.
+    why: String,
+}
+
+/// A zip archive.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Archive(String);
 
 /// A registry as the files of a site directory.
 #[derive(ToSchema)]

@@ -45,7 +45,7 @@ pub(super) struct Args {
 /// Who applies.
 enum Way {
     Gateway(Client, Vec<u8>),
-    Directory(offline::Target),
+    Directory(Box<offline::Target>),
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -56,7 +56,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let has_pictures = !pictures.is_empty();
     let mut way = match args.connect.client_if_running()? {
         Some(client) => Way::Gateway(client, body(&args.dir, &registry, &pictures)?),
-        None => Way::Directory(offline::Target::open(&args.connect, registry, pictures)?),
+        None => Way::Directory(Box::new(offline::Target::open(&args.connect, registry, pictures)?)),
     };
     let mut plan = way.plan(&place)?;
     let before = plan.revision;

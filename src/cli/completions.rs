@@ -9,7 +9,7 @@ use super::Cli;
 
 /// Prints the completions for a shell
 ///
-/// For instance: beaconfence completions bash > /etc/bash_completion.d/beaconfence.
+/// For instance: `beaconfence completions bash > /etc/bash_completion.d/beaconfence`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Which shell

@@ -99,7 +99,7 @@ fn list(json: bool, connect: &Connect) -> anyhow::Result<()> {
     let listed: Value = connect.client()?.send(&Request::get("/tokens"))?.json()?;
     let items = listed["items"].as_array().or_else(|| listed.as_array()).map_or(&[][..], Vec::as_slice);
     if json {
-        return print(&items.iter().map(|item| format!("{item}\n")).collect::<String>());
+        return print(&items.iter().map(|item| format!("{item}\n")).collect::<Vec<_>>().concat());
     }
     if items.is_empty() {
         tell!("there is no token; \"beaconfence token add NAME --role ROLE\" makes one");

@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn shapes_are_read_as_people_write_them() {
         assert_eq!(corners("0,0 4,0  4,3").unwrap().as_ref(), [[0.0, 0.0], [4.0, 0.0], [4.0, 3.0]]);
-        assert_eq!(corners("-1.5,0 4,-2 4,3").unwrap()[0], [-1.5, 0.0]);
+        assert_eq!(corners("-1.5,0 4,-2 4,3").unwrap().as_ref(), [[-1.5, 0.0], [4.0, -2.0], [4.0, 3.0]]);
         assert_eq!(circle("5,5 2").unwrap(), Circle { centre: [5.0, 5.0], radius: 2.0 });
         for (text, words) in
             [("0,0 4,0", "3 corners"), ("0;0 4,0 4,3", "is no point"), ("inf,0 4,0 4,3", "is no point")]

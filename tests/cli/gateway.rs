@@ -211,10 +211,10 @@ fn tokens_let_in_over_the_network_and_no_longer_once_they_are_revoked() {
 fn what_is_imported_is_there_whole_or_not_at_all() {
     let gateway = Gateway::started();
     let head = "id,identity,device,x,y,level,measured_power\n";
-    let rows: String =
+    let rows: Vec<String> =
         (0..500).map(|n| format!("n{n},mac:C0:FF:EE:00:{:02X}:{:02X},,1,1,0,\n", n / 256, n % 256)).collect();
-    std::fs::write(gateway.path("beacons.csv"), format!("{head}{rows}")).unwrap();
-    std::fs::write(gateway.path("faulty.csv"), format!("{head}{rows}x,foo:1,,1,1,0,\n")).unwrap();
+    std::fs::write(gateway.path("beacons.csv"), format!("{head}{}", rows.concat())).unwrap();
+    std::fs::write(gateway.path("faulty.csv"), format!("{head}{}x,foo:1,,1,1,0,\n", rows.concat())).unwrap();
     let faults = gateway.err(&["beacon", "import", "faulty.csv"]);
     assert!(faults.starts_with("faulty.csv:502: error: beacon \"x\": "), "{faults}");
     let planned = gateway.out(&["beacon", "import", "beacons.csv", "--dry-run"]);

@@ -51,10 +51,10 @@ pub(super) struct Connect {
     /// Its data directory, in place of the one that gateway.toml names
     #[arg(long, value_name = "DIR", conflicts_with = "url")]
     pub(super) data_dir: Option<PathBuf>,
-    /// A gateway on the network, as https://HOST[:PORT]; needs a token
+    /// A gateway on the network, as `https://HOST:PORT`; needs a token
     #[arg(long, value_name = "URL")]
     url: Option<url::Url>,
-    /// File that holds the token for --url [default: what the variable BEACONFENCE_TOKEN_FILE names]
+    /// File that holds the token for --url [default: what the variable `BEACONFENCE_TOKEN_FILE` names]
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
     /// Certificate authorities to trust for --url in place of the system's (PEM)

@@ -47,11 +47,11 @@ impl Fault {
         line.push_str(severity);
         line.push_str(": ");
         if let Some(record) = &self.record {
-            line.push_str(&format!("{record}: "));
+            line.extend([record.as_str(), ": "]);
         }
         line.push_str(&self.message);
         if let Some(help) = &self.help {
-            line.push_str(&format!("; {help}"));
+            line.extend(["; ", help]);
         }
         printable(&line)
     }

@@ -135,7 +135,8 @@ pub(in crate::cli) fn change(
     if differences.is_empty() {
         print(&format!("{name} is already so\n"))?;
     } else {
-        let lines: String = differences.iter().map(|line| format!("  {line}\n")).collect();
+        let lines: Vec<String> = differences.iter().map(|line| format!("  {line}\n")).collect();
+        let lines = lines.concat();
         print(&format!("changed {name}{}\n{lines}", revision(changed.revision)))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -44,10 +44,10 @@ struct Page {
 pub(in crate::cli) fn list(kind: &Kind, args: &ListArgs, level: Option<i32>) -> anyhow::Result<ExitCode> {
     let mut query = String::new();
     if let Some(text) = &args.q {
-        query.push_str(&format!("&q={}", encoded(text)));
+        query.extend(["&q=", &encoded(text)]);
     }
     if let Some(level) = level {
-        query.push_str(&format!("&level={level}"));
+        query.extend(["&level=", &level.to_string()]);
     }
     let limit = args.limit.unwrap_or(MOST_RECORDS);
     let mut client = args.connect.client()?;
@@ -83,7 +83,7 @@ pub(in crate::cli) fn list(kind: &Kind, args: &ListArgs, level: Option<i32>) -> 
 pub(in crate::cli) fn list_all(kind: &Kind, json: bool, connect: &Connect) -> anyhow::Result<ExitCode> {
     let Page { items, .. } = connect.client()?.send(&Request::get(kind.path))?.json()?;
     let out = if json {
-        items.iter().map(|item| format!("{item}\n")).collect()
+        items.iter().map(|item| format!("{item}\n")).collect::<Vec<_>>().concat()
     } else {
         table::lines(kind.columns, items.iter().map(kind.row).collect())
     };

@@ -69,7 +69,7 @@ mod tests {
     fn codes_are_bounded_and_the_newest_ones_stay() {
         let codes = Codes::default();
         let made: Vec<String> =
-            (0..MOST + 1).map(|n| codes.make("a", Role::Viewer, None, Duration::from_secs(60 + n as u64))).collect();
+            (0..=MOST).map(|n| codes.make("a", Role::Viewer, None, Duration::from_secs(60 + n as u64))).collect();
         assert_eq!(codes.take(&made[0]), None);
         assert!(codes.take(&made[MOST]).is_some());
     }

@@ -44,7 +44,7 @@ pub(super) struct Args {
 
 /// Who applies.
 enum Way {
-    Gateway(Client, Vec<u8>),
+    Gateway(Box<Client>, Vec<u8>),
     Directory(Box<offline::Target>),
 }
 
@@ -55,7 +55,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let place = Place::Directory(args.dir.clone());
     let has_pictures = !pictures.is_empty();
     let mut way = match args.connect.client_if_running()? {
-        Some(client) => Way::Gateway(client, body(&args.dir, &registry, &pictures)?),
+        Some(client) => Way::Gateway(Box::new(client), body(&args.dir, &registry, &pictures)?),
         None => Way::Directory(Box::new(offline::Target::open(&args.connect, registry, pictures)?)),
     };
     let mut plan = way.plan(&place)?;

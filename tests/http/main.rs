@@ -7,5 +7,6 @@ mod api;
 mod connections;
 mod document;
 mod files;
+mod playback;
 mod records;
 mod stream;

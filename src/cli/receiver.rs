@@ -43,7 +43,7 @@ enum Action {
     Show(ShowArgs),
     /// Removes receivers
     Remove(RemoveArgs),
-    /// Adds and changes receivers from the [[receiver]] entries of a site.toml, all of them or none
+    /// Adds and changes receivers from the `[[receiver]]` entries of a site.toml, all of them or none
     Import(ImportArgs),
 }
 

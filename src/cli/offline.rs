@@ -71,7 +71,7 @@ impl Target {
         };
         let pictures = std::mem::take(&mut self.pictures).into_iter();
         let pictures = pictures.map(|(ordinal, picture)| (ordinal, picture.bytes.into())).collect();
-        let applied = offline.registrar().apply(edit, pictures, &author, Action::Apply);
+        let applied = offline.registrar().apply(edit, pictures, None, &author, Action::Apply);
         let Applied { revision, .. } = self.runtime.block_on(applied)?;
         // The first registry cannot be taken back.
         plan.revision = plan.revision.map(|_| revision);

@@ -88,7 +88,7 @@ impl From<EditError> for Problem {
                 Self::faults(errors.iter().map(|error| Fault::new(error.to_string(), None)).collect())
             }
             EditError::SiteId => Self::faults(vec![Fault::new(detail, None)]),
-            EditError::Busy | EditError::Stopping => Self::busy(detail),
+            EditError::Busy | EditError::Overtaken | EditError::Stopping => Self::busy(detail),
             EditError::NotDurable => Self::new(Kind::NotDurable, detail),
             EditError::Unreadable(_) => {
                 tracing::error!("{detail}");

@@ -146,6 +146,9 @@ pub enum EditError {
     /// Another change takes too long.
     #[error("another change is being made; try again")]
     Busy,
+    /// Something was changed while it was worked out what is to be changed.
+    #[error("something was changed by somebody else while this was read; try again")]
+    Overtaken,
     /// It is in effect, but not yet on disk.
     #[error("the change is in effect, but the disk has not taken it yet; see the gateway's status")]
     NotDurable,
@@ -305,7 +308,8 @@ impl Registrar {
         self.change(&mut editing, edit, author, Action::Edit, None, vec![row]).await
     }
 
-    /// As [`Registrar::edit`], with the pictures of levels beside it: each replaces the level's.
+    /// As [`Registrar::edit`], with the pictures of levels beside it: each replaces the level's. `base` is the revision that the edit
+    /// was worked out from, where it must not be made from a later one.
     ///
     /// # Errors
     /// As [`Registrar::edit`].
@@ -313,10 +317,14 @@ impl Registrar {
         &self,
         edit: Edit,
         plans: Vec<(LevelOrdinal, Bytes)>,
+        base: Option<u64>,
         author: &Author,
         action: Action,
     ) -> Result<Applied, EditError> {
         let mut editing = self.begin().await?;
+        if base.is_some_and(|base| base != self.view().revision) {
+            return Err(EditError::Overtaken);
+        }
         let row = |(ordinal, bytes): (LevelOrdinal, Bytes)| {
             let row = plan_row(ordinal, Some(bytes.to_vec()));
             let is_new = self.0.keep.row(&row.key).ok().flatten() != row.value;

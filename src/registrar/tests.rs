@@ -197,3 +197,15 @@ async fn tokens_are_kept_as_hashes_and_are_no_good_once_revoked() {
     assert!(tokens.verify(&token).is_none() && office.again().registrar.tokens().verify(&token).is_none());
     assert_eq!(tokens.revoke("till").await, Err(TokenError::NotFound("till".to_owned())));
 }
+
+#[tokio::test]
+async fn an_import_that_was_overtaken_by_a_change_is_not_made() {
+    let office = Office::new();
+    let base = office.registrar.view().revision;
+    office.put(named(&office.zone("a"), "Mine"), None).await.unwrap();
+    let edit = Edit { put: vec![named(&office.zone("b"), "Theirs")], ..Edit::default() };
+    let apply = |base| office.registrar.apply(edit.clone(), Vec::new(), base, &Author("x".to_owned()), Action::Import);
+    assert_eq!(apply(Some(base)).await.unwrap_err(), EditError::Overtaken);
+    assert_eq!(office.zone("b").name, "B");
+    assert_eq!(apply(Some(base + 1)).await.unwrap().revision, base + 2);
+}

@@ -26,7 +26,7 @@ use crate::http::problem::{Fault, Problem};
 use crate::http::reply::{Who, blocking, json as json_reply, with_revision};
 use crate::http::schema;
 use crate::model::LevelOrdinal;
-use crate::registrar::{Action, Applied, Change, Registrar, Verb, records};
+use crate::registrar::{Action, Applied, Change, Registrar, Verb, View, records};
 use crate::registry::{Edit, Key, Kind, Record, Registry};
 
 /// Most things of each verb that an answer lists.
@@ -102,6 +102,8 @@ impl Known for ApplyQuery {
 struct Read {
     edit: Edit,
     plans: Vec<(LevelOrdinal, Bytes)>,
+    /// The revision that it is to be made from.
+    base: u64,
     /// How many things it names.
     named: usize,
     warnings: Vec<Diagnostic>,
@@ -197,11 +199,14 @@ async fn import_imdf(
     let body = body.expect(&ZIP)?;
     let registrar = app.services.registrar.clone();
     let work = move || {
-        let registry = registrar.view().registry;
+        let View { registry, revision: base } = registrar.view();
         let imdf = read_imdf(&body.bytes, &registry).map_err(|faults| Problem::invalid(&faults))?;
         let Imdf { edit, accounting, warnings } = imdf;
         let named = edit.put.len();
-        planned(&registrar, Read { edit, plans: Vec::new(), named, warnings, accounting: Some(json!(accounting)) })
+        planned(
+            &registrar,
+            Read { edit, plans: Vec::new(), base, named, warnings, accounting: Some(json!(accounting)) },
+        )
     };
     finish(app, who, query.dry_run, Action::Import, blocking(work).await?, place).await
 }
@@ -219,12 +224,12 @@ async fn import(
     let text = body.expect(media_types)?.text()?.to_owned();
     let registrar = app.services.registrar.clone();
     let work = move || {
-        let registry = registrar.view().registry;
+        let View { registry, revision: base } = registrar.view();
         let (put, warnings) = read(text, &registry).map_err(|faults| Problem::invalid(&faults))?;
         let named = put.len();
         let remove = if query.replace { unnamed(&registry, kind, &put) } else { Vec::new() };
         let edit = Edit { put, remove, ..Edit::default() };
-        let read = Read { edit, plans: Vec::new(), named, warnings, accounting: None };
+        let read = Read { edit, plans: Vec::new(), base, named, warnings, accounting: None };
         planned(&registrar, read)
     };
     finish(app, who, query.dry_run, Action::Import, blocking(work).await?, place).await
@@ -253,11 +258,11 @@ async fn finish(
     place: OwnedSemaphorePermit,
 ) -> Result<Response, Problem> {
     let registrar = &app.services.registrar;
-    let Read { edit, plans, named, warnings, accounting } = read;
+    let Read { edit, plans, base, named, warnings, accounting } = read;
     let applied = if is_dry {
         Applied { revision: registrar.view().revision, change: None }
     } else {
-        registrar.apply(edit, plans, &who.author(), action).await?
+        registrar.apply(edit, plans, Some(base), &who.author(), action).await?
     };
     drop(place);
     let counts = applied.change.as_ref().map_or(change.counts, |change| change.counts);
@@ -319,11 +324,11 @@ async fn apply(
             pictures.insert(name, bytes);
         }
         let (target, plans, warnings) = read_site_texts(files, pictures).map_err(|faults| Problem::invalid(&faults))?;
-        let registry = registrar.view().registry;
+        let View { registry, revision: base } = registrar.view();
         let edit = registry.difference(&target);
         let plans = plans.into_iter().map(|(ordinal, image)| (ordinal, Bytes::from(image.bytes))).collect();
         let named = records(&target).count();
-        planned(&registrar, Read { edit, plans, named, warnings, accounting: None })
+        planned(&registrar, Read { edit, plans, base, named, warnings, accounting: None })
     };
     finish(app, who, query.dry_run, Action::Apply, blocking(work).await?, place).await
 }
@@ -336,7 +341,7 @@ async fn apply(
 async fn export(State(app): State<App>, _query: NoQuery) -> Result<Response, Problem> {
     let registrar = app.services.registrar.clone();
     blocking(move || {
-        let registry = registrar.view().registry;
+        let View { registry, revision: base } = registrar.view();
         let mut plans = BTreeMap::new();
         for level in &registry.site().levels {
             let Some(plan) = &level.plan else { continue };

@@ -96,6 +96,7 @@ struct HeatmapQuery {
     /// Until then; at most 24 hours later.
     to: String,
     /// The level.
+    #[param(minimum = -32768, maximum = 32767)]
     level: i16,
     /// Side of a cell in metres.
     #[param(minimum = 0.25, maximum = 20.0, default = 1.0)]

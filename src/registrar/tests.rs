@@ -204,8 +204,9 @@ async fn an_import_that_was_overtaken_by_a_change_is_not_made() {
     let base = office.registrar.view().revision;
     office.put(named(&office.zone("a"), "Mine"), None).await.unwrap();
     let edit = Edit { put: vec![named(&office.zone("b"), "Theirs")], ..Edit::default() };
-    let apply = |base| office.registrar.apply(edit.clone(), Vec::new(), base, &Author("x".to_owned()), Action::Import);
-    assert_eq!(apply(Some(base)).await.unwrap_err(), EditError::Overtaken);
+    let author = Author("bert".to_owned());
+    let apply = |base| office.registrar.apply(edit.clone(), Vec::new(), Some(base), &author, Action::Import);
+    assert_eq!(apply(base).await.unwrap_err(), EditError::Overtaken);
     assert_eq!(office.zone("b").name, "B");
-    assert_eq!(apply(Some(base + 1)).await.unwrap().revision, base + 2);
+    assert_eq!(apply(base + 1).await.unwrap().revision, base + 2);
 }

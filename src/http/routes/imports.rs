@@ -341,7 +341,7 @@ async fn apply(
 async fn export(State(app): State<App>, _query: NoQuery) -> Result<Response, Problem> {
     let registrar = app.services.registrar.clone();
     blocking(move || {
-        let View { registry, revision: base } = registrar.view();
+        let View { registry, .. } = registrar.view();
         let mut plans = BTreeMap::new();
         for level in &registry.site().levels {
             let Some(plan) = &level.plan else { continue };

@@ -204,6 +204,9 @@ pub async fn run(
         services = services.recorded(config.data_dir.join(record::DIRECTORY));
     }
     let bound = http::bind(&config.http, Some(&config.data_dir)).await?;
+    if let Some(url) = bound.url() {
+        info!("the web UI is on {url}/; `beaconfence token link` gives a link that signs in");
+    }
     let (http, stopped) = (config.http.clone(), shutdown.clone());
     let serving = tokio::spawn(async move { http::serve_on(bound, services, &http, stopped).await });
     put_all(&mut engine, &mut outlet);

@@ -40,7 +40,7 @@ fn start(dir: &Path, days: u32) -> Gateway {
     let gateway = Gateway { child, sightings };
     // It is there for commands, so it is there for signals.
     let until = Instant::now() + Duration::from_secs(30);
-    while !dir.join("data/gateway.sock").exists() {
+    while !dir.join("data/api.sock").exists() {
         assert!(Instant::now() < until, "the gateway does not start");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -34,6 +34,7 @@ mod man;
 mod offline;
 mod outbox;
 mod plan;
+mod progress;
 mod receiver;
 mod records;
 mod replay;

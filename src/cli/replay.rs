@@ -13,6 +13,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::faults::site_or_faults;
+use super::progress::Progress;
 use super::quiet_when_nobody_reads;
 use crate::engine::{Engine, Input, Output};
 use crate::model::{DeviceId, GatewayId, ReceiverId, Timestamp};
@@ -149,12 +150,14 @@ struct Tape {
     now: Timestamp,
     /// The time of the first input.
     begins: Option<Timestamp>,
+    progress: Progress,
 }
 
 impl Tape {
     fn open(files: &[PathBuf], receiver: Option<ReceiverId>) -> Self {
         let recordings = recordings::open(files, receiver);
-        Self { recordings, faults: 0, now: Timestamp::from_millis(0), begins: None }
+        let progress = Progress::new("observations");
+        Self { recordings, faults: 0, now: Timestamp::from_millis(0), begins: None, progress }
     }
 
     fn next(&mut self) -> Option<(Timestamp, Input)> {
@@ -163,6 +166,7 @@ impl Tape {
                 Ok((at, input)) => {
                     self.now = self.now.max(at);
                     self.begins.get_or_insert(at);
+                    self.progress.pass(at);
                     return Some((self.now, input));
                 }
                 Err(error) => {

@@ -136,13 +136,16 @@ mod kind_word {
     }
 }
 
-/// What an edit changes between two registries, in the order of kinds and ids. What it names without changing is left out.
+/// What an edit changes between two registries, in the order of the edit, which is that in which new things are listed. What it names
+/// without changing is left out.
 pub(super) fn of(before: &Registry, after: &Registry, edit: &Edit) -> Change {
-    let mut keys: BTreeSet<Key> = edit.put.iter().map(crate::registry::Record::key).collect();
+    let mut keys: Vec<Key> = edit.put.iter().map(crate::registry::Record::key).collect();
     keys.extend(edit.remove.iter().cloned());
     if before.frame() != after.frame() {
         keys.extend(records(after).map(|record| record.key()));
     }
+    let mut seen = BTreeSet::new();
+    keys.retain(|key| seen.insert(key.clone()));
     let mut change = Change::default();
     for key in keys {
         let json = |registry: &Registry| Some(to_json(&registry.record(&key)?, registry.frame()));

@@ -130,7 +130,10 @@ pub enum EditError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<RegistryError>),
     /// The site's id is in topics and ids, and stays.
-    #[error("the id of a site cannot be changed: it is in every topic and id; start another data directory instead")]
+    #[error(
+        "the id of a site cannot be changed, for it is in every topic and id: write this gateway's site id into site.toml, or name the \
+         directory as site in gateway.toml and start with a new data_dir"
+    )]
     SiteId,
     /// The change to be undone is not known any more.
     #[error("revision {0} is not kept any more, or never was; history lists those that are")]
@@ -386,6 +389,7 @@ impl Registrar {
             changed.truncate(20);
             return Err(EditError::ChangedSince { revision, keys: changed });
         }
+        back.sort_by_key(|(kind, _)| *kind);
         let mut frame = *view.registry.frame();
         for (kind, before) in back {
             let record = record_from_stored(kind, before.to_string().as_bytes(), &frame);
@@ -458,7 +462,7 @@ impl Registrar {
         let Some((next, change, rows, prepared)) = worked.await.map_err(|_| EditError::Stopping)?? else {
             return Ok(Applied { revision: self.view().revision, change: None });
         };
-        editing.place += change.counts.added;
+        editing.place += change.items.len() as u64;
         let (done, committed) = oneshot::channel();
         let done: Then = Box::new(move || {
             // Who asked may be gone.

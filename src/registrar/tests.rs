@@ -93,6 +93,23 @@ async fn what_was_changed_is_there_after_a_restart_in_the_same_order() {
 }
 
 #[tokio::test]
+async fn what_came_together_is_listed_in_the_order_in_which_it_came_before_and_after_a_restart() {
+    let office = Office::new();
+    let author = Author("anna".to_owned());
+    for names in [["zz", "mm", "d1"], ["yy", "d2", "aa"], ["kk", "bb", "zz"]] {
+        let put = names.map(|name| device(name, "x")).to_vec();
+        let edit = Edit { put, ..Edit::default() };
+        office.registrar.edit(edit, Vec::new(), &author, Action::Import).await.unwrap();
+    }
+    let ids = |office: &Office| -> Vec<String> {
+        let registry = office.registrar.view().registry;
+        registry.devices().iter().map(|device| device.id.to_string()).collect()
+    };
+    assert_eq!(ids(&office), ["d1", "d2", "d3", "zz", "mm", "yy", "aa", "kk", "bb"]);
+    assert_eq!(ids(&office.again()), ids(&office));
+}
+
+#[tokio::test]
 async fn two_editors_do_not_overwrite_each_other() {
     let office = Office::new();
     let tag = office.registrar.view().etag(&zone_key("a")).unwrap();

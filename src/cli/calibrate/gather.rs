@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::cli::progress::Progress;
 use crate::config::WalkPoint;
 use crate::engine::Input;
 use crate::model::{LevelOrdinal, Point, Timestamp};
@@ -56,10 +57,14 @@ pub(super) fn gather(file: &Path, registry: &Registry, points: &[WalkPoint]) -> 
         unknown_receivers: 0,
         faulty: 0,
     };
+    let mut progress = Progress::new("sightings");
     // Its words name the cause already.
     for observation in replay::open(file, None).map_err(|error| anyhow::anyhow!("{error}"))? {
         let heard = match observation {
-            Ok((_, Input::Advertisement(heard))) => heard,
+            Ok((at, Input::Advertisement(heard))) => {
+                progress.pass(at);
+                heard
+            }
             Ok(_) => continue,
             // What lacks its end may lack more than that.
             Err(error) if error.is_fatal() => return Err(anyhow::anyhow!("{error}")),

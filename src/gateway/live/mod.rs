@@ -154,7 +154,6 @@ impl Live {
     /// A device is there.
     pub fn position(&self, device: &Device, position: Position) {
         let mut state = self.lock();
-        // Who was lost is gone: in silence nobody is made to appear again.
         if let Some(known) = state.devices.get_mut(&device.id) {
             known.position = Some(position);
             known.last_seen = known.last_seen.max(position.time);

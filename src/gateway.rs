@@ -26,7 +26,7 @@ use crate::clock::{self, Clock};
 use crate::config::{GatewayConfig, Plans};
 use crate::engine::{Engine, Input, Prepared, ReceiverState};
 use crate::http::{self, Delivery, ServeError, Services};
-use crate::model::{GatewayId, ReceiverId, Timestamp};
+use crate::model::{GatewayId, ReceiverId, SiteId, Timestamp};
 use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
 use crate::presence::Memory;
@@ -327,8 +327,7 @@ fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<K
     let is_named = first.is_some();
     let (first, plans) = match first {
         Some(first) => (first.registry, first.plans),
-        // Whose the database is says the database.
-        None => (offline::stand_in(config)?, Plans::new()),
+        None => (stand_in(config)?, Plans::new()),
     };
     let Opened { store, head, devices, waiting, is_new, set_aside } =
         Store::open(store_options(config, &first, clock.now()))?;
@@ -398,6 +397,20 @@ fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<K
         questions,
         view,
     })
+}
+
+/// A registry of the site that the data directory is of, with nothing in it. Whose it is says the database; where that is damaged,
+/// which is dealt with when it is opened, the copy beside it; or else the site has the id of the gateway.
+fn stand_in(config: &GatewayConfig) -> Result<Registry, GatewayError> {
+    match offline::stand_in(config) {
+        Err(offline::OfflineError::Store(StoreError::Damaged { .. })) => {}
+        known => return Ok(known?),
+    }
+    let copied = copy::read(&config.data_dir).ok().flatten().map(|(view, _)| view.registry.site().id.clone());
+    // Both kinds of id are made of the same characters.
+    let id = copied.or_else(|| SiteId::new(config.id.as_str()).ok());
+    id.map(|id| Registry::empty(id, "UTC"))
+        .ok_or_else(|| offline::OfflineError::NoRegistry(config.data_dir.clone()).into())
 }
 
 /// The registry of a new database: the copy of an earlier one, where there is one, or else that of the site directory.

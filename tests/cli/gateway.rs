@@ -80,6 +80,25 @@ impl Gateway {
     }
 }
 
+#[test]
+fn what_is_registered_outlives_its_database_with_and_without_a_site_directory() {
+    for site in ["site = \"site\"\n", ""] {
+        let mut gateway = Gateway::new();
+        let settings = std::fs::read_to_string(gateway.path("gateway.toml")).unwrap();
+        std::fs::write(gateway.path("gateway.toml"), settings.replace("site = \"site\"\n", site)).unwrap();
+        gateway.start();
+        gateway.out(&["zone", "add", "kept", "--level", "0", "--circle", "5,5 2"]);
+        let token = gateway.out(&["token", "add", "anna", "--role", "viewer"]);
+        assert!(token.starts_with("bf_"), "{token}");
+        gateway.stop();
+        std::fs::write(gateway.path("data/beaconfence.redb"), b"no database").unwrap();
+        gateway.start();
+        assert!(gateway.out(&["zone", "list"]).contains("kept"));
+        assert!(gateway.out(&["token", "list"]).contains("anna"));
+        assert!(std::fs::read_to_string(gateway.path("log")).unwrap().contains("was damaged"));
+    }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {

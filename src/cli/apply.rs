@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
-use super::base64;
 use super::client::{Client, Connect, Place};
 use super::import::{outcome, send};
 use super::offline;
@@ -127,7 +126,7 @@ fn body(dir: &Path, registry: &Registry, pictures: &Plans) -> anyhow::Result<Vec
     let mut plans = Map::new();
     for level in &registry.site().levels {
         if let (Some(plan), Some(picture)) = (&level.plan, pictures.get(&level.ordinal)) {
-            plans.insert(plan.file.clone(), json!(base64::encode(&picture.bytes)));
+            plans.insert(plan.file.clone(), json!(crate::http::base64::encode(&picture.bytes)));
         }
     }
     let site = Map::from_iter([("files".to_owned(), Value::Object(files)), ("plans".to_owned(), Value::Object(plans))]);

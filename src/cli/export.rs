@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::base64;
 use super::client::{Client, Connect, MOST_EXPORT_BYTES, Request};
 use super::offline;
 use super::table::{counted, print};
@@ -59,7 +58,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn fetch(client: &mut Client) -> anyhow::Result<(Arc<Registry>, Plans)> {
     let Exported { files, plans } = client.send(&Request::get("/export").long(MOST_EXPORT_BYTES))?.json()?;
     let pictures = plans.unwrap_or_default().into_iter().map(|(name, text)| {
-        let picture = base64::decode(&text).with_context(|| format!("the floor plan {name:?} arrives damaged"))?;
+        let picture =
+            crate::http::base64::decode(&text).with_context(|| format!("the floor plan {name:?} arrives damaged"))?;
         Ok((name, picture))
     });
     let pictures = pictures.collect::<anyhow::Result<_>>()?;

@@ -14,7 +14,6 @@ macro_rules! tell {
 }
 
 mod apply;
-mod base64;
 mod beacon;
 mod calibrate;
 mod check;

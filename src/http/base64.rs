@@ -59,9 +59,15 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_specification_hold() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")]
-        {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(encode(bytes.as_bytes()), text);
             assert_eq!(decode(text).unwrap(), bytes.as_bytes());
         }
@@ -71,7 +77,8 @@ mod tests {
 
     #[test]
     fn what_is_no_base64_is_refused() {
-        for text in ["Z", "Zg", "Zg=", "Zh==", "Zg==Zg==", "====", "Zm9\n", "Zm-_", "é==="] {
+        for text in ["Z", "Zg", "Zg=", "Zh==", "Zg==Zg==", "====", "Zm9\n", "Zm-_", "é===", "Z===", "Zm9v!A==", "Zm 9v"]
+        {
             assert_eq!(decode(text), None, "{text}");
         }
     }

@@ -6,7 +6,7 @@
 
 pub mod app;
 pub mod auth;
-mod base64;
+pub(crate) mod base64;
 mod conditions;
 mod extract;
 mod guard;

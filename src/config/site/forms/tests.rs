@@ -295,14 +295,13 @@ fn tags_are_strong_and_those_of_the_bytes() {
 }
 
 #[test]
-#[ignore = "a measurement; run it with --release"]
-fn a_large_registry_is_restored_in_two_seconds() {
+fn a_registry_of_many_records_is_restored_whole() {
     let base = registry();
     let mut stored: Vec<(Kind, Vec<u8>)> = Vec::new();
     let mut put =
         |record: Record| stored.push((record.key().kind(), to_json(&record, base.frame()).to_string().into_bytes()));
     records(&base).into_iter().take(2).for_each(&mut put);
-    for number in 0..10_000_u32 {
+    for number in 0..1_000_u32 {
         let x = f64::from(number % 100);
         let y = f64::from(number / 100);
         let ring = fixture::rectangle(x, y, x + 0.9, y + 0.9);
@@ -310,7 +309,7 @@ fn a_large_registry_is_restored_in_two_seconds() {
         let zone = fixture::zone(&id, Shape::Polygons(vec![(ring, Vec::new())]), fixture::settings());
         put(Record::Zone(Arc::new(zone)));
     }
-    for number in 0..100_000_u32 {
+    for number in 0..2_000_u32 {
         let [.., a, b, c, d] = number.to_be_bytes();
         let device =
             json!({"id": format!("device-{number}"), "consent": ["marketing", "presence"], "labels": {"tier": "gold"}});
@@ -323,10 +322,8 @@ fn a_large_registry_is_restored_in_two_seconds() {
             measured_power: None,
         })));
     }
-    let bytes: usize = stored.iter().map(|(_, bytes)| bytes.len()).sum();
-    let start = std::time::Instant::now();
     let restored = from_stored(stored.into_iter()).unwrap();
-    let took = start.elapsed();
-    println!("{bytes} bytes, {} beacons in {took:?}", restored.beacons().len());
-    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+    // The zone of the whole site is always there.
+    let found = (restored.zones().len(), restored.devices().len(), restored.beacons().len());
+    assert_eq!(found, (1_001, 2_000, 2_000));
 }

@@ -1,5 +1,4 @@
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
 
 use super::*;
 use crate::cli::demo::store::STORE;
@@ -156,12 +155,11 @@ fn faults_of_floor_plans_have_their_line() {
 }
 
 #[test]
-#[ignore = "a measurement; run it with --release"]
-fn a_hundred_thousand_rows_are_read_in_three_seconds() {
+fn many_rows_are_read_and_written_back_as_they_were() {
     let (mut devices, mut beacons) = ("id,consent,labels,kind\n".to_owned(), String::new());
     beacons.push_str("id,identity,device,x,y,level,measured_power\n");
     let mut zones = "{\"type\": \"FeatureCollection\", \"features\": [".to_owned();
-    for number in 0..100_000 {
+    for number in 0..2_000 {
         let _ = writeln!(devices, "device-{number},marketing;presence,tier=gold;lang=fr,customer");
         let _ = writeln!(
             beacons,
@@ -170,7 +168,7 @@ fn a_hundred_thousand_rows_are_read_in_three_seconds() {
             number % 65_536
         );
     }
-    for number in 0..10_000_u32 {
+    for number in 0..1_000_u32 {
         let (x, y) = (2.35 + f64::from(number % 100) * 1e-5, 48.856 + f64::from(number / 100) * 1e-5);
         let (right, top) = (x + 0.9e-5, y + 0.9e-5);
         let _ = write!(
@@ -180,28 +178,14 @@ fn a_hundred_thousand_rows_are_read_in_three_seconds() {
         );
     }
     zones.push_str("]}");
-    let start = Instant::now();
     let (records, _) = read_devices_text("devices.csv", devices).unwrap();
-    let devices_took = start.elapsed();
     let empty = Registry::new(registry().site().clone(), vec![], vec![], vec![], vec![]).unwrap();
     let registry = empty.edited(&Edit { put: records, ..Edit::default() }).unwrap();
-    let start = Instant::now();
     let (records, _) = read_beacons_text("beacons.csv", beacons, &registry).unwrap();
-    let beacons_took = start.elapsed();
     let registry = registry.edited(&Edit { put: records, ..Edit::default() }).unwrap();
-    let start = Instant::now();
     let (records, _) = read_zones_text("zones.geojson", zones, &registry).unwrap();
-    let zones_took = start.elapsed();
     let registry = registry.edited(&Edit { put: records, ..Edit::default() }).unwrap();
-    let start = Instant::now();
     let texts = crate::config::site_texts(&registry);
-    let written = start.elapsed();
-    let start = Instant::now();
     let (back, _, _) = read_site_texts(texts, BTreeMap::new()).unwrap();
-    let read = start.elapsed();
     assert!(registry.difference(&back).is_empty());
-    println!(
-        "devices {devices_took:?}, beacons {beacons_took:?}, zones {zones_took:?}, written {written:?}, all read {read:?}"
-    );
-    assert!([devices_took, beacons_took, zones_took].into_iter().all(|took| took < Duration::from_secs(3)));
 }

@@ -4,8 +4,8 @@
 //! The pipeline is the layout:
 //!
 //! ```text
-//! source -> advert -> registry -> position -> geofence -> presence -> store -> mqtt
-//!  (shell)  ------------- pure engine, event time only -------------  (shell)
+//! source -> advert -> registry -> position -> geofence -> presence -> trigger -> store -> mqtt
+//!  (shell)  ------------------ pure engine, event time only ------------------  (shell)
 //! ```
 //!
 //! The pure stages read no clock, no file and no network: the engine is told what was observed and when
@@ -32,6 +32,7 @@ pub mod geofence;
 pub mod position;
 pub mod presence;
 pub mod registry;
+pub mod trigger;
 
 pub mod clock;
 pub mod config;

@@ -1,0 +1,25 @@
+//! What holds a trigger back, and what makes a sequence: the parts of rules that remember.
+//!
+//! The engine does not call this stage yet: no rules are read, and no triggers made.
+//!
+//! A rule says when a trigger may fire; [`Gate`] says whether it may now: opening hours, quiet hours, a pause after the last
+//! one, and caps. [`Progress`] follows a device through the steps of a sequence. All of it works on the site's own time:
+//! a [`Calendar`] puts the engine's steady time on the wall clock of the site's time zone, whose days have 23 or 25 hours
+//! twice a year.
+//!
+//! Nothing here grows with the number of events: of what was fired only as many times are kept as the largest cap counts.
+
+mod calendar;
+mod caps;
+mod gate;
+mod hours;
+mod sequence;
+
+pub use calendar::Calendar;
+pub use caps::{Cap, Ledger, Period};
+pub use gate::{Gate, HeldBack};
+pub use hours::{Hours, HoursError, Span, TimeOfDay};
+pub use sequence::{Progress, Steps};
+
+#[cfg(test)]
+mod model_tests;

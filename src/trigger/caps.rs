@@ -26,8 +26,8 @@ pub enum Period {
 /// At most so many in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cap {
-    /// How many.
-    pub most: u32,
+    /// How many: each is remembered, so there is no larger cap.
+    pub most: u16,
     /// In what time.
     pub per: Period,
 }
@@ -73,8 +73,8 @@ impl Ledger {
     }
 
     /// Whether it may happen once more since `begin`.
-    pub fn has_room(&self, most: u32, begin: Timestamp) -> bool {
-        let Some(nth) = (most as usize).checked_sub(1) else { return false };
+    pub fn has_room(&self, most: u16, begin: Timestamp) -> bool {
+        let Some(nth) = usize::from(most).checked_sub(1) else { return false };
         self.0.iter().rev().nth(nth).is_none_or(|at| *at < begin)
     }
 

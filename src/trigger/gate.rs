@@ -67,6 +67,6 @@ impl Gate {
 
     /// Of how many times a ledger must keep for it.
     pub fn keep(&self) -> usize {
-        self.caps.iter().map(|cap| cap.most as usize).max().unwrap_or(0).max(1)
+        self.caps.iter().map(|cap| usize::from(cap.most)).max().unwrap_or(0).max(1)
     }
 }

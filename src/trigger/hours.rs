@@ -17,21 +17,18 @@ const DAY: u16 = 24 * 60;
 /// How far ahead a change of the hours is looked for: longer than a store is closed for.
 const MOST_DAYS: usize = 400;
 
-/// A time of the day, to the minute: 00:00 to 24:00.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimeOfDay(u16);
-
 /// Why a text is no hours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a span of hours such as 09:00-20:00 (22:00-08:00 goes past midnight)")]
 pub struct HoursError(String);
 
-/// A span of the day, from its first minute up to, and without, its last. Where it ends before it begins, it ends on the next
+/// A span of the day, to the minute, from its first minute up to, and without, its last. Where it ends before it begins, it ends on the next
 /// day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    from: TimeOfDay,
-    to: TimeOfDay,
+    /// In minutes since midnight.
+    from: u16,
+    to: u16,
 }
 
 impl FromStr for Span {
@@ -43,18 +40,19 @@ impl FromStr for Span {
         let from = time_of_day(from.trim()).ok_or_else(error)?;
         let to = time_of_day(to.trim()).ok_or_else(error)?;
         // A day that begins when it ends says nothing.
-        if from == to || from.0 == DAY { Err(error()) } else { Ok(Self { from, to }) }
+        if from == to || from == DAY { Err(error()) } else { Ok(Self { from, to }) }
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to } = self;
-        write!(f, "{:02}:{:02}-{:02}:{:02}", from.0 / 60, from.0 % 60, to.0 / 60, to.0 % 60)
+        write!(f, "{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60)
     }
 }
 
-fn time_of_day(text: &str) -> Option<TimeOfDay> {
+/// `HH:MM` up to 24:00, in minutes since midnight.
+fn time_of_day(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
     let number = |digits: &str| {
         let is_number = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -62,7 +60,7 @@ fn time_of_day(text: &str) -> Option<TimeOfDay> {
     };
     let (hour, minute) = (number(hour)?, number(minute)?);
     let minutes = hour * 60 + minute;
-    (minute < 60 && minutes <= DAY).then_some(TimeOfDay(minutes))
+    (minute < 60 && minutes <= DAY).then_some(minutes)
 }
 
 /// Hours of each day of the week, and days on which they do not apply.
@@ -100,9 +98,11 @@ impl Hours {
         let minute = local.hour() as u16 * 60 + local.minute() as u16;
         let today = self.of(local.date());
         let yesterday = local.date().yesterday().ok().map(|day| self.of(day)).unwrap_or_default();
-        today.iter().any(|span| {
-            if span.from < span.to { (span.from.0..span.to.0).contains(&minute) } else { minute >= span.from.0 }
-        }) || yesterday.iter().any(|span| span.to < span.from && minute < span.to.0)
+        today.iter().any(
+            |span| {
+                if span.from < span.to { (span.from..span.to).contains(&minute) } else { minute >= span.from }
+            },
+        ) || yesterday.iter().any(|span| span.to < span.from && minute < span.to)
     }
 
     /// The first time from `at` on that is within them (`inside`), or without; none where there is none in more than a year.
@@ -142,7 +142,7 @@ impl Hours {
         let spans: Vec<Span> = self.of(day).to_vec();
         spans.into_iter().flat_map(move |span| {
             let end = if span.from < span.to { day } else { next };
-            [time(day, span.from.0), time(end, span.to.0)]
+            [time(day, span.from), time(end, span.to)]
         })
     }
 

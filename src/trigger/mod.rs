@@ -18,7 +18,7 @@ mod sequence;
 pub use calendar::Calendar;
 pub use caps::{Cap, Ledger, Period};
 pub use gate::{Gate, HeldBack};
-pub use hours::{Hours, HoursError, Span, TimeOfDay};
+pub use hours::{Hours, HoursError, Span};
 pub use sequence::{Progress, Steps};
 
 #[cfg(test)]

@@ -14,13 +14,15 @@ use super::*;
 use crate::model::Timestamp;
 
 /// Zones, and an instant shortly before their clocks are set: forwards, back, by half an hour, at midnight, by a whole day.
-const CHANGES: [(&str, &str); 8] = [
+const CHANGES: [(&str, &str); 10] = [
     ("Europe/Paris", "2026-03-28T20:00:00Z"),
     ("Europe/Paris", "2026-10-24T20:00:00Z"),
     ("America/New_York", "2026-03-08T01:00:00Z"),
     ("America/New_York", "2026-10-31T22:00:00Z"),
     ("Australia/Lord_Howe", "2026-04-04T06:00:00Z"),
     ("America/Santiago", "2025-09-06T20:00:00Z"),
+    ("America/Santiago", "2026-04-04T20:00:00Z"),
+    ("America/Havana", "2026-10-31T22:00:00Z"),
     ("Pacific/Apia", "2011-12-29T12:00:00Z"),
     ("UTC", "2026-12-30T12:00:00Z"),
 ];
@@ -48,7 +50,7 @@ struct Rule {
     open: Option<Vec<Span>>,
     quiet: Option<Vec<Span>>,
     cool_down: Option<u64>,
-    caps: Vec<(u32, Period)>,
+    caps: Vec<(u16, Period)>,
     steps: Vec<Vec<u8>>,
     within: u64,
 }
@@ -58,7 +60,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         prop::option::weighted(0.3, prop::collection::vec(span(), 1..3)),
         prop::option::weighted(0.5, prop::collection::vec(span(), 1..3)),
         prop::option::weighted(0.3, 1_u64..200_000),
-        prop::collection::vec((0_u32..5, period()), 0..3),
+        prop::collection::vec((0_u16..5, period()), 0..3),
         prop::collection::vec(prop::collection::vec(0_u8..3, 1..4), 2..4),
         3_600_u64..400_000,
     )
@@ -152,7 +154,7 @@ impl Naive<'_> {
         {
             return Some(Err(HeldBack::CoolDown));
         }
-        if self.rule.caps.iter().any(|(most, per)| self.counts(*per, at, visit) >= *most as usize) {
+        if self.rule.caps.iter().any(|(most, per)| self.counts(*per, at, visit) >= usize::from(*most)) {
             return Some(Err(HeldBack::Cap));
         }
         self.fired.push((at, visit));

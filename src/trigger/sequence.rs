@@ -36,7 +36,7 @@ impl Progress {
         for step in (0..steps.count).rev().filter(|step| is_step(*step)) {
             let way = match step.checked_sub(1) {
                 None => Some((at, Vec::new())),
-                Some(before) => self.0[before].clone().filter(|(began, _)| at.since(*began) <= steps.within),
+                Some(before) => self.0[before].as_ref().filter(|(began, _)| at.since(*began) <= steps.within).cloned(),
             };
             let Some((began, mut events)) = way else { continue };
             events.push(event);

@@ -252,6 +252,42 @@ impl<'d, 't> Keys<'d, 't> {
         out
     }
 
+    /// The tables in an array that holds other things, too; those are left to whoever asks for [`Keys::array`].
+    pub(super) fn tables_in(&self, key: &str, known: &'static [&'static str]) -> Vec<Keys<'d, 't>> {
+        let Some((DeValue::Array(array), _)) = self.entry(key) else { return Vec::new() };
+        let tables = self.elements(array).into_iter().enumerate().filter_map(|(number, (value, line))| match value {
+            DeValue::Table(table) => {
+                let record = Some(format!("{key} {}", number + 1));
+                Some(Keys::new(self.document, self.report, table, line, record, known))
+            }
+            _ => None,
+        });
+        tables.collect()
+    }
+
+    /// The keys and values of a table whose keys may be anything, with their lines.
+    pub(super) fn entries(&self, key: &str) -> Option<Vec<(String, &'d DeValue<'t>, usize)>> {
+        let (value, line) = self.entry(key)?;
+        let DeValue::Table(table) = value else { return self.wrong_type(key, line, value, "a table") };
+        let entry = |(name, value): (&Spanned<std::borrow::Cow<'t, str>>, &'d Spanned<DeValue<'t>>)| {
+            (name.get_ref().to_string(), value.get_ref(), self.document.lines.line(name.span().start))
+        };
+        Some(table.iter().map(entry).collect())
+    }
+
+    /// A table of anything, as JSON.
+    pub(super) fn json(&self, key: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let (value, line) = self.entry(key)?;
+        match json(value) {
+            Some(serde_json::Value::Object(members)) => Some(members),
+            Some(_) => self.wrong_type(key, line, value, "a table"),
+            None => {
+                self.fault(line, format!("\"{key}\" holds a number that JSON does not have"), None);
+                None
+            }
+        }
+    }
+
     /// The values of an array with their lines; none where the key is missing.
     pub(super) fn array(&self, key: &str, wanted: &str) -> Vec<(&'d DeValue<'t>, usize)> {
         let Some((value, line)) = self.entry(key) else { return Vec::new() };
@@ -305,6 +341,24 @@ pub(super) fn number(value: &DeValue<'_>) -> Option<f64> {
         return i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n as f64);
     }
     value.as_float().and_then(|float| float.as_str().parse().ok())
+}
+
+/// A value as JSON; none where it has no form there.
+fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    Some(match value {
+        DeValue::String(text) => serde_json::json!(text),
+        DeValue::Integer(integer) => serde_json::json!(i64::from_str_radix(integer.as_str(), integer.radix()).ok()?),
+        DeValue::Float(_) => serde_json::Value::Number(serde_json::Number::from_f64(number(value)?)?),
+        DeValue::Boolean(flag) => serde_json::json!(flag),
+        DeValue::Datetime(at) => serde_json::json!(at.to_string()),
+        DeValue::Array(array) => {
+            serde_json::Value::Array(array.iter().map(|value| json(value.get_ref())).collect::<Option<_>>()?)
+        }
+        DeValue::Table(table) => {
+            let members = table.iter().map(|(name, value)| Some((name.get_ref().to_string(), json(value.get_ref())?)));
+            serde_json::Value::Object(members.collect::<Option<_>>()?)
+        }
+    })
 }
 
 fn type_name(value: &DeValue<'_>) -> &'static str {

@@ -166,11 +166,12 @@ impl Orders {
         }
         let order = || {
             let ids: Vec<&str> = match kind {
-                Kind::Site | Kind::Level => Vec::new(),
+                Kind::Site | Kind::Level | Kind::TriggerSettings => Vec::new(),
                 Kind::Receiver => registry.receivers().iter().map(|one| one.id.as_str()).collect(),
                 Kind::Zone => registry.zones().iter().map(|one| one.id.as_str()).collect(),
                 Kind::Device => registry.devices().iter().map(|one| one.id.as_str()).collect(),
                 Kind::Beacon => registry.beacons().iter().map(|one| one.id.as_str()).collect(),
+                Kind::Trigger => registry.rules().triggers.iter().map(|one| one.id.as_str()).collect(),
             };
             let mut order: Vec<u32> = (0..ids.len() as u32).collect();
             // Mostly in order already, where the registry came from a file.

@@ -134,6 +134,11 @@ id! {
     ZoneId
 }
 
+id! {
+    /// The id of a trigger: a rule.
+    TriggerId
+}
+
 impl ZoneId {
     /// The reserved id of the whole store.
     pub const SITE: &'static str = "site";

@@ -38,13 +38,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a change may take to be on disk.
 const COMMIT: Duration = Duration::from_secs(10);
 /// Keys of the rows that make up the registry, in the order in which they are read.
-const RECORDS: [(Kind, &str); 6] = [
+const RECORDS: [(Kind, &str); 8] = [
     (Kind::Site, "site/"),
     (Kind::Level, "level/"),
     (Kind::Receiver, "receiver/"),
     (Kind::Zone, "zone/"),
     (Kind::Device, "device/"),
     (Kind::Beacon, "beacon/"),
+    (Kind::TriggerSettings, "trigger-settings/"),
+    (Kind::Trigger, "trigger/"),
 ];
 const CALIBRATION: &str = "calibration";
 const REVISION: &str = "meta/revision";
@@ -519,6 +521,8 @@ pub fn records(registry: &Registry) -> impl Iterator<Item = Record> + '_ {
         .chain(registry.zones().iter().cloned().map(Record::Zone))
         .chain(registry.devices().iter().cloned().map(Record::Device))
         .chain(registry.beacons().iter().cloned().map(Record::Beacon))
+        .chain(std::iter::once(Record::TriggerSettings(Arc::clone(&registry.rules().settings))))
+        .chain(registry.rules().triggers.iter().cloned().map(Record::Trigger))
 }
 
 fn cause(registry: &Registry, edit: &Edit, errors: Vec<RegistryError>) -> EditError {
@@ -527,6 +531,12 @@ fn cause(registry: &Registry, edit: &Edit, errors: Vec<RegistryError>) -> EditEr
         let users = errors.iter().filter_map(|error| match error {
             RegistryError::UnknownDevice { beacon, device } if Key::Device(device.clone()) == *key => {
                 Some(Key::Beacon(beacon.clone()).to_string())
+            }
+            RegistryError::UnknownPlace { trigger, kind: "zone", id } if *key == Key::parse(Kind::Zone, id)? => {
+                Some(Key::Trigger(trigger.clone()).to_string())
+            }
+            RegistryError::UnknownPlace { trigger, kind: "beacon", id } if *key == Key::parse(Kind::Beacon, id)? => {
+                Some(Key::Trigger(trigger.clone()).to_string())
             }
             RegistryError::UnknownLevel { kind, id, level } if Key::Level(*level) == *key => {
                 Some(format!("{kind} \"{id}\""))

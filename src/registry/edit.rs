@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{BeaconId, DeviceId, LevelOrdinal, ReceiverId, ZoneId};
+use crate::model::{BeaconId, DeviceId, LevelOrdinal, ReceiverId, TriggerId, ZoneId};
 
 use super::{
-    Beacon, BeaconIndex, Calibration, Device, DeviceIndex, Level, Receiver, Registry, RegistryError, Site, Zone,
+    Beacon, BeaconIndex, Calibration, Device, DeviceIndex, Level, Receiver, Registry, RegistryError, Rules, Site,
+    Trigger, TriggerSettings, Zone,
 };
 
 /// The kinds of things that a registry holds, in the order in which one may refer to another.
@@ -28,11 +29,24 @@ pub enum Kind {
     Device,
     /// A beacon.
     Beacon,
+    /// What every rule obeys.
+    TriggerSettings,
+    /// A rule.
+    Trigger,
 }
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [Self::Site, Self::Level, Self::Receiver, Self::Zone, Self::Device, Self::Beacon];
+    pub const ALL: [Self; 8] = [
+        Self::Site,
+        Self::Level,
+        Self::Receiver,
+        Self::Zone,
+        Self::Device,
+        Self::Beacon,
+        Self::TriggerSettings,
+        Self::Trigger,
+    ];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +57,8 @@ impl Kind {
             Self::Zone => "zone",
             Self::Device => "device",
             Self::Beacon => "beacon",
+            Self::TriggerSettings => "trigger-settings",
+            Self::Trigger => "trigger",
         }
     }
 }
@@ -68,6 +84,10 @@ pub enum Key {
     Device(DeviceId),
     /// A beacon.
     Beacon(BeaconId),
+    /// What every rule obeys.
+    TriggerSettings,
+    /// A rule.
+    Trigger(TriggerId),
 }
 
 impl Key {
@@ -80,18 +100,21 @@ impl Key {
             Self::Zone(_) => Kind::Zone,
             Self::Device(_) => Kind::Device,
             Self::Beacon(_) => Kind::Beacon,
+            Self::TriggerSettings => Kind::TriggerSettings,
+            Self::Trigger(_) => Kind::Trigger,
         }
     }
 
-    /// Its id as text; `site` for the site, the ordinal for a level.
+    /// Its id as text; `site` for the site, `trigger-settings` for these, the ordinal for a level.
     pub fn id(&self) -> String {
         match self {
-            Self::Site => Kind::Site.as_str().to_owned(),
+            Self::Site | Self::TriggerSettings => self.kind().as_str().to_owned(),
             Self::Level(ordinal) => ordinal.to_string(),
             Self::Receiver(id) => id.to_string(),
             Self::Zone(id) => id.to_string(),
             Self::Device(id) => id.to_string(),
             Self::Beacon(id) => id.to_string(),
+            Self::Trigger(id) => id.to_string(),
         }
     }
 
@@ -104,6 +127,8 @@ impl Key {
             Kind::Zone => Self::Zone(ZoneId::new(id).ok()?),
             Kind::Device => Self::Device(DeviceId::new(id).ok()?),
             Kind::Beacon => Self::Beacon(BeaconId::new(id).ok()?),
+            Kind::TriggerSettings => Self::TriggerSettings,
+            Kind::Trigger => Self::Trigger(TriggerId::new(id).ok()?),
         })
     }
 }
@@ -113,6 +138,7 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Site => f.write_str("the site"),
+            Self::TriggerSettings => f.write_str("the settings of triggers"),
             Self::Level(ordinal) => write!(f, "level {ordinal}"),
             other => write!(f, "{} \"{}\"", other.kind(), other.id()),
         }
@@ -134,6 +160,10 @@ pub enum Record {
     Device(Arc<Device>),
     /// A beacon.
     Beacon(Arc<Beacon>),
+    /// What every rule obeys.
+    TriggerSettings(Arc<TriggerSettings>),
+    /// A rule.
+    Trigger(Arc<Trigger>),
 }
 
 impl Record {
@@ -146,6 +176,8 @@ impl Record {
             Self::Zone(zone) => Key::Zone(zone.id.clone()),
             Self::Device(device) => Key::Device(device.id.clone()),
             Self::Beacon(beacon) => Key::Beacon(beacon.id.clone()),
+            Self::TriggerSettings(_) => Key::TriggerSettings,
+            Self::Trigger(trigger) => Key::Trigger(trigger.id.clone()),
         }
     }
 }
@@ -170,7 +202,7 @@ impl Edit {
 
 impl Registry {
     /// The registry with an edit. The site itself and the reserved zone `site` are never removed: without a record of its own the
-    /// zone has the defaults.
+    /// zone has the defaults, and so have the settings of triggers.
     ///
     /// # Errors
     /// Every [`RegistryError`] found.
@@ -208,6 +240,7 @@ impl Registry {
                 Record::Zone(zone) => put.place(&mut zones, zone, &record.key()),
                 Record::Beacon(beacon) => put.place(&mut beacons, beacon, &record.key()),
                 Record::Device(device) => put.place(&mut devices, device, &record.key()),
+                Record::TriggerSettings(_) | Record::Trigger(_) => {}
             }
         }
         site.levels.sort_by_key(|level| level.ordinal);
@@ -223,7 +256,38 @@ impl Registry {
             self.extended(site, receivers, zones, beacons, devices, &put.changed_beacons)?
         };
         let calibration = edit.calibration.clone().unwrap_or_else(|| self.calibration.clone());
-        Ok(Self { calibration, ..next })
+        let rules = self.edited_rules(edit, &gone);
+        Self { calibration, ..next }.with_rules(rules)
+    }
+
+    /// The rules with an edit; the same ones where it is not about them.
+    fn edited_rules(&self, edit: &Edit, gone: &BTreeSet<&Key>) -> Arc<Rules> {
+        let is_one = |kind: Kind| matches!(kind, Kind::TriggerSettings | Kind::Trigger);
+        let is_about = edit.put.iter().map(Record::key).any(|key| is_one(key.kind()));
+        if !is_about && !gone.iter().any(|key| is_one(key.kind())) {
+            return Arc::clone(&self.rules);
+        }
+        let mut rules = self.rules.as_ref().clone();
+        if gone.contains(&Key::TriggerSettings) {
+            rules.settings = Arc::default();
+        }
+        rules.triggers.retain(|rule| !gone.contains(&Key::Trigger(rule.id.clone())));
+        let mut places: BTreeMap<TriggerId, usize> =
+            rules.triggers.iter().enumerate().map(|(at, rule)| (rule.id.clone(), at)).collect();
+        for record in &edit.put {
+            match record {
+                Record::TriggerSettings(settings) => rules.settings = Arc::clone(settings),
+                Record::Trigger(rule) => match places.get(&rule.id) {
+                    Some(at) => rules.triggers[*at] = Arc::clone(rule),
+                    None => {
+                        places.insert(rule.id.clone(), rules.triggers.len());
+                        rules.triggers.push(Arc::clone(rule));
+                    }
+                },
+                _ => {}
+            }
+        }
+        Arc::new(rules)
     }
 
     /// As [`Registry::assemble`] with every index kept, in a time that does not depend on hashing what was there before.
@@ -286,6 +350,7 @@ impl Registry {
             identity_index,
             device_of_beacon,
             calibration: None,
+            rules: Arc::default(),
         })
     }
 
@@ -323,6 +388,15 @@ impl Registry {
                 edit.put.push(Record::Beacon(Arc::clone(next)));
             }
         }
+        if self.rules.settings != target.rules.settings {
+            edit.put.push(Record::TriggerSettings(Arc::clone(&target.rules.settings)));
+        }
+        let known: BTreeMap<&TriggerId, &Arc<Trigger>> =
+            self.rules.triggers.iter().map(|rule| (&rule.id, rule)).collect();
+        let changed = target.rules.triggers.iter().filter(|rule| known.get(&rule.id) != Some(rule));
+        edit.put.extend(changed.cloned().map(Record::Trigger));
+        let kept: BTreeSet<&TriggerId> = target.rules.triggers.iter().map(|rule| &rule.id).collect();
+        edit.remove.extend(known.keys().filter(|id| !kept.contains(*id)).map(|id| Key::Trigger((*id).clone())));
         if self.calibration != target.calibration {
             edit.calibration = Some(target.calibration.clone());
         }
@@ -348,6 +422,8 @@ impl Registry {
             Key::Zone(id) => Record::Zone(Arc::clone(&self.zones[self.zone(id)?.get()])),
             Key::Device(id) => Record::Device(Arc::clone(&self.devices[self.device(id)?.get()])),
             Key::Beacon(id) => Record::Beacon(Arc::clone(&self.beacons[self.beacon(id)?.get()])),
+            Key::TriggerSettings => Record::TriggerSettings(Arc::clone(&self.rules.settings)),
+            Key::Trigger(id) => Record::Trigger(Arc::clone(self.trigger(id)?)),
         })
     }
 }
@@ -403,7 +479,7 @@ impl<'r> Put<'r> {
             Key::Zone(id) => self.before.zone(id).map(super::ZoneIndex::get),
             Key::Beacon(id) => self.before.beacon(id).map(BeaconIndex::get),
             Key::Device(id) => self.before.device(id).map(DeviceIndex::get),
-            Key::Site | Key::Level(_) => None,
+            Key::Site | Key::Level(_) | Key::TriggerSettings | Key::Trigger(_) => None,
         }?;
         if !self.is_shifted {
             return Some(before);

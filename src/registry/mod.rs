@@ -12,6 +12,7 @@ mod identity;
 mod resolve;
 mod shape;
 mod site;
+mod trigger;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,8 +25,13 @@ pub use site::{
     Beacon, Consent, Device, DeviceKind, FloorPlan, KindMargins, Labels, Level, PlanFormat, PresenceSettings,
     RadioDefaults, Receiver, Ring, Shape, Site, Zone,
 };
+pub use trigger::{
+    Absence, AttributeType, Bound, Cap, CapError, Hours, MOST_CAPPED, MOST_PRIORITY, Nearness, Period, Place, PlaceError,
+    Places, SharedCap, Target, Then, Trigger, TriggerSettings, USUAL, USUAL_FACTOR, USUAL_PRIORITY, USUAL_PURPOSE,
+    USUAL_VISITS, Unless, WEEKDAYS, When,
+};
 
-use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, SiteId, ZoneId};
+use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, SiteId, TriggerId, ZoneId};
 
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
@@ -98,6 +104,24 @@ pub enum RegistryError {
         /// The level it names.
         level: LevelOrdinal,
     },
+    /// A rule names what is not registered.
+    #[error("trigger \"{trigger}\" names {kind} \"{id}\", which is not registered")]
+    UnknownPlace {
+        /// The rule.
+        trigger: TriggerId,
+        /// `zone` or `beacon`.
+        kind: &'static str,
+        /// The id it names.
+        id: String,
+    },
+    /// A rule is about how near a beacon is that has no place.
+    #[error("trigger \"{trigger}\" is about approaching beacon \"{beacon}\", which is not a fixed one with a place")]
+    NoPlace {
+        /// The rule.
+        trigger: TriggerId,
+        /// The beacon.
+        beacon: BeaconId,
+    },
 }
 
 /// A whole registry, consistent in itself.
@@ -115,6 +139,23 @@ pub struct Registry {
     identity_index: HashMap<Identity, BeaconIndex>,
     device_of_beacon: Vec<Option<DeviceIndex>>,
     calibration: Option<Arc<Calibration>>,
+    rules: Arc<Rules>,
+}
+
+/// The rules that make triggers of events.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rules {
+    /// What every rule obeys.
+    pub settings: Arc<TriggerSettings>,
+    /// The rules, in the order in which they are tried.
+    pub triggers: Vec<Arc<Trigger>>,
+}
+
+impl Rules {
+    /// Whether there is nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.triggers.iter().all(|rule| !rule.enabled)
+    }
 }
 
 impl Registry {
@@ -170,6 +211,7 @@ impl Registry {
             identity_index: HashMap::new(),
             device_of_beacon: Vec::new(),
             calibration: None,
+            rules: Arc::default(),
         }
     }
 
@@ -225,6 +267,7 @@ impl Registry {
             identity_index,
             device_of_beacon,
             calibration: None,
+            rules: Arc::default(),
         })
     }
 
@@ -233,6 +276,55 @@ impl Registry {
     pub fn with_calibration(mut self, calibration: Option<Calibration>) -> Self {
         self.calibration = calibration.map(Arc::new);
         self
+    }
+
+    /// The same with these rules.
+    ///
+    /// # Errors
+    /// Every [`RegistryError`] found in the rules.
+    pub fn with_rules(mut self, rules: Arc<Rules>) -> Result<Self, Vec<RegistryError>> {
+        let mut errors = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for rule in &rules.triggers {
+            let trigger = &rule.id;
+            if !seen.insert(trigger) {
+                errors.push(RegistryError::DuplicateId { kind: "trigger", id: trigger.to_string() });
+            }
+            let zones = rule.when.zones().into_iter().filter(|id| self.zone(id).is_none());
+            errors.extend(zones.map(|id| RegistryError::UnknownPlace {
+                trigger: trigger.clone(),
+                kind: "zone",
+                id: id.to_string(),
+            }));
+            if let Some(id) = rule.when.beacon() {
+                match self.beacon(id).map(|at| self.beacons[at.get()].fixed) {
+                    None => errors.push(RegistryError::UnknownPlace {
+                        trigger: trigger.clone(),
+                        kind: "beacon",
+                        id: id.to_string(),
+                    }),
+                    Some(None) => {
+                        errors.push(RegistryError::NoPlace { trigger: trigger.clone(), beacon: id.clone() });
+                    }
+                    Some(Some(_)) => {}
+                }
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        self.rules = rules;
+        Ok(self)
+    }
+
+    /// The rules that make triggers of events.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// The rule of that id.
+    pub fn trigger(&self, id: &TriggerId) -> Option<&Arc<Trigger>> {
+        self.rules.triggers.iter().find(|rule| rule.id == *id)
     }
 
     /// What a survey has taught, where there was one.

@@ -1,36 +1,10 @@
 //! How often something may happen.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::Calendar;
 use crate::model::Timestamp;
-
-/// The time over which a cap counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Period {
-    /// The time before: exactly so long ago counts no more.
-    Last(Duration),
-    /// The day, by the site's calendar.
-    Day,
-    /// The week, from Monday on.
-    Week,
-    /// The month.
-    Month,
-    /// The visit to the site.
-    Visit,
-    /// All that is remembered.
-    Ever,
-}
-
-/// At most so many in a period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cap {
-    /// How many: each is remembered, so there is no larger cap.
-    pub most: u16,
-    /// In what time.
-    pub per: Period,
-}
+use crate::registry::Period;
 
 impl Period {
     /// When the period began that `at` is in. `visit` is when the visit to the site began.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Calendar, Cap, Hours, Ledger};
+use super::{Calendar, Ledger};
 use crate::model::Timestamp;
+use crate::registry::{Cap, Hours};
 
 /// What a rule is held back by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,92 +3,16 @@
 //! A span such as 22:00-08:00 goes past midnight and belongs to the day on which it begins. Where the clock is set forwards
 //! the hours that it skips are nobody's; where it is set back, both times that it shows are in a span that holds them.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
-
 use jiff::civil::{Date, DateTime};
 
 use super::Calendar;
-use crate::model::Timestamp;
+use crate::model::{DAY, Span, Timestamp};
+use crate::registry::Hours;
 
-/// Minutes of a day.
-const DAY: u16 = 24 * 60;
 /// How far ahead a change of the hours is looked for: longer than a store is closed for.
 const MOST_DAYS: usize = 400;
 
-/// Why a text is no hours.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a span of hours such as 09:00-20:00 (22:00-08:00 goes past midnight)")]
-pub struct HoursError(String);
-
-/// A span of the day, to the minute, from its first minute up to, and without, its last. Where it ends before it begins, it ends on the next
-/// day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// In minutes since midnight.
-    from: u16,
-    to: u16,
-}
-
-impl FromStr for Span {
-    type Err = HoursError;
-
-    fn from_str(text: &str) -> Result<Self, HoursError> {
-        let error = || HoursError(text.chars().take(32).collect());
-        let (from, to) = text.split_once('-').ok_or_else(error)?;
-        let from = time_of_day(from.trim()).ok_or_else(error)?;
-        let to = time_of_day(to.trim()).ok_or_else(error)?;
-        // A day that begins when it ends says nothing.
-        if from == to || from == DAY { Err(error()) } else { Ok(Self { from, to }) }
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to } = self;
-        write!(f, "{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60)
-    }
-}
-
-/// `HH:MM` up to 24:00, in minutes since midnight.
-fn time_of_day(text: &str) -> Option<u16> {
-    let (hour, minute) = text.split_once(':')?;
-    let number = |digits: &str| {
-        let is_number = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
-        is_number.then(|| digits.parse::<u16>().ok()).flatten()
-    };
-    let (hour, minute) = (number(hour)?, number(minute)?);
-    let minutes = hour * 60 + minute;
-    (minute < 60 && minutes <= DAY).then_some(minutes)
-}
-
-/// Hours of each day of the week, and days on which they do not apply.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hours {
-    /// Monday first.
-    days: [Vec<Span>; 7],
-    closed: BTreeSet<Date>,
-}
-
 impl Hours {
-    /// The same hours every day.
-    pub fn daily(spans: &[Span]) -> Self {
-        Self { days: std::array::from_fn(|_| spans.to_vec()), closed: BTreeSet::new() }
-    }
-
-    /// Hours of each day, Monday first.
-    pub const fn weekly(days: [Vec<Span>; 7]) -> Self {
-        Self { days, closed: BTreeSet::new() }
-    }
-
-    /// The same, but that nothing begins on that day.
-    #[must_use]
-    pub fn without(mut self, day: Date) -> Self {
-        self.closed.insert(day);
-        self
-    }
-
     /// Whether that time is within them.
     pub fn hold(&self, at: Timestamp, calendar: &Calendar) -> bool {
         self.hold_local(calendar.local(at))

@@ -1,7 +1,5 @@
 //! What holds a trigger back, and what makes a sequence: the parts of rules that remember.
 //!
-//! The engine does not call this stage yet: no rules are read, and no triggers made.
-//!
 //! A rule says when a trigger may fire; [`Gate`] says whether it may now: opening hours, quiet hours, a pause after the last
 //! one, and caps. [`Progress`] follows a device through the steps of a sequence. All of it works on the site's own time:
 //! a [`Calendar`] puts the engine's steady time on the wall clock of the site's time zone, whose days have 23 or 25 hours
@@ -11,14 +9,15 @@
 
 mod calendar;
 mod caps;
+mod condition;
 mod gate;
 mod hours;
 mod sequence;
 
 pub use calendar::Calendar;
-pub use caps::{Cap, Ledger, Period};
+pub use caps::Ledger;
+pub use condition::{Condition, ConditionError, Data, Declared, Facts, MOST_ELEMENTS, Missing, Seen, Template};
 pub use gate::{Gate, HeldBack};
-pub use hours::{Hours, HoursError, Span};
 pub use sequence::{Progress, Steps};
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::Timestamp;
+use crate::model::{Span, Timestamp};
+use crate::registry::{Cap, Hours, Period};
 
 /// Zones, and an instant shortly before their clocks are set: forwards, back, by half an hour, at midnight, by a whole day.
 const CHANGES: [(&str, &str); 10] = [

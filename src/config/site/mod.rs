@@ -1,4 +1,4 @@
-//! The site directory: `site.toml`, `zones.geojson`, `beacons.csv`, `devices.csv`, `calibration.json` where there is one, and
+//! The site directory: `site.toml`, `zones.geojson`, `beacons.csv`, `devices.csv`, `triggers.toml` and `calibration.json` where there are such, and
 //! the floor plans that `site.toml` names.
 //!
 //! Each file is read to its end whatever is wrong with it, every fault with its line; what one file says about another
@@ -22,13 +22,15 @@ mod presence;
 mod shape;
 mod site_file;
 mod texts;
+mod triggers;
 mod write;
 mod write_dir;
 mod zones;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 pub use calibration::calibration_text;
 pub use forms::{etag, from_json, from_stored, record_from_stored, to_json, zone_json_with_shape};
@@ -48,12 +50,7 @@ use crate::model::{LevelOrdinal, ReceiverId};
 use crate::registry::Registry;
 
 /// The files, in the order in which their faults are reported.
-pub(super) const FILES: [&str; 6] =
-    ["site.toml", "zones.geojson", "beacons.csv", "devices.csv", NOT_YET[0], CALIBRATION];
-
-/// Files that a later version reads; ignored, with a warning.
-const NOT_YET: [&str; 1] = ["triggers.toml"];
-const IGNORED: &str = "this version does not read the file; it is ignored";
+pub(super) const FILES: [&str; 6] = [SITE, ZONES, BEACONS, DEVICES, TRIGGERS, CALIBRATION];
 
 /// What `calibrate` has learned, in a site directory; it need not be there.
 pub const CALIBRATION: &str = "calibration.json";
@@ -62,6 +59,7 @@ const SITE: &str = "site.toml";
 const ZONES: &str = "zones.geojson";
 const BEACONS: &str = "beacons.csv";
 const DEVICES: &str = "devices.csv";
+const TRIGGERS: &str = "triggers.toml";
 
 /// The pictures of a site's levels.
 pub type Plans = BTreeMap<LevelOrdinal, PlanImage>;
@@ -144,6 +142,8 @@ pub struct BundledSite {
     pub beacons: &'static str,
     /// `devices.csv`.
     pub devices: &'static str,
+    /// `triggers.toml`; empty where there is none.
+    pub triggers: &'static str,
     /// The pictures, by the names of their files.
     pub plans: &'static [(&'static str, &'static [u8])],
 }
@@ -174,11 +174,6 @@ trait Files {
 
     /// The bytes of that picture; why there are none.
     fn picture(&self, name: &str) -> Result<Vec<u8>, ReadError>;
-
-    /// Those of [`NOT_YET`] that are there.
-    fn ignored(&self) -> Vec<PathBuf> {
-        Vec::new()
-    }
 }
 
 struct Directory<'a>(&'a Path);
@@ -191,16 +186,12 @@ impl Files for Directory<'_> {
     fn report(&self, name: &str) -> Option<FileReport> {
         let file = self.0.join(name);
         // One that cannot be followed or read is a fault, not none.
-        let is_there = name != CALIBRATION || file.symlink_metadata().is_ok();
+        let is_there = ![CALIBRATION, TRIGGERS].contains(&name) || file.symlink_metadata().is_ok();
         is_there.then(|| FileReport::new(file))
     }
 
     fn picture(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         text::read_bytes(&self.0.join(name), MAX_PLAN_BYTES as u64)
-    }
-
-    fn ignored(&self) -> Vec<PathBuf> {
-        NOT_YET.iter().map(|name| self.0.join(name)).filter(|file| file.exists()).collect()
     }
 }
 
@@ -215,6 +206,7 @@ impl Files for BundledSite {
             ZONES => self.zones,
             BEACONS => self.beacons,
             DEVICES => self.devices,
+            TRIGGERS if !self.triggers.is_empty() => self.triggers,
             _ => return None,
         };
         Some(FileReport::of_text(name, text))
@@ -244,16 +236,24 @@ fn load_from(files: &dyn Files, calibration: bool) -> Loaded {
         calibration::load(report, &known)
     });
 
+    let triggers_report = files.report(TRIGGERS);
+    let rules = triggers_report.as_ref().map(|report| {
+        let is_sound = |of: &Option<FileReport>| !of.as_ref().is_some_and(FileReport::has_errors);
+        let zones = is_sound(&zones_report).then_some(zones.as_slice());
+        let beacons = is_sound(&beacons_report).then_some(beacons.as_slice());
+        triggers::load(report, &triggers::Known::of_files(zones, beacons))
+    });
+
     let mut diagnostics = Vec::new();
-    let reports = [Some(site_report), zones_report, beacons_report, devices_report, calibration_report];
+    let reports = [Some(site_report), zones_report, beacons_report, devices_report, triggers_report, calibration_report];
     for report in reports.into_iter().flatten() {
         diagnostics.extend(report.finish());
     }
-    diagnostics.extend(files.ignored().iter().map(|file| Diagnostic::warning(file, IGNORED)));
     let is_sound = diagnostics.iter().all(|d| d.severity == Severity::Warning);
     let registry = site.site.filter(|_| is_sound).and_then(|itself| {
         Registry::new(itself, site.receivers, zones, beacons, devices.devices)
             .map(|registry| registry.with_calibration(calibration))
+            .and_then(|registry| registry.with_rules(Arc::new(rules.unwrap_or_default())))
             // The readers check all of this with lines; what still comes through is not to be lost.
             .map_err(|errors| diagnostics.extend(errors.iter().map(|e| Diagnostic::error(files.name(), e.to_string()))))
             .ok()

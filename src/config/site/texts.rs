@@ -1,12 +1,12 @@
 //! The files of a site as texts in memory: for an import of one of them, and for all at once.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::beacons::{self, KnownDevices};
 use super::site_file::Plan;
-use super::{BEACONS, CALIBRATION, DEVICES, Files, NOT_YET, Plans, SITE, ZONES, devices, load_from, zones};
+use super::{BEACONS, CALIBRATION, DEVICES, Files, Plans, SITE, TRIGGERS, ZONES, devices, load_from, zones};
 use crate::config::diagnostic::{Diagnostic, Faults, FileReport, conclude};
 use crate::config::text::{ReadError, nearest, short};
 use crate::model::BeaconId;
@@ -67,9 +67,9 @@ pub fn read_site_texts(
     files: BTreeMap<String, String>,
     pictures: BTreeMap<String, Vec<u8>>,
 ) -> Result<(Registry, Plans, Vec<Diagnostic>), Faults> {
-    let known = [SITE, ZONES, BEACONS, DEVICES, CALIBRATION];
+    let known = [SITE, ZONES, BEACONS, DEVICES, TRIGGERS, CALIBRATION];
     let mut said = Vec::new();
-    for name in files.keys().filter(|name| !known.contains(&name.as_str()) && !NOT_YET.contains(&name.as_str())) {
+    for name in files.keys().filter(|name| !known.contains(&name.as_str())) {
         let message = format!("\"{}\" is no file of a site", short(name));
         said.push(Diagnostic::error(Path::new(name), message).help(nearest(name, &known)));
     }
@@ -112,10 +112,6 @@ impl Files for Texts {
 
     fn picture(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         self.pictures.get(name).cloned().ok_or(ReadError::Missing)
-    }
-
-    fn ignored(&self) -> Vec<PathBuf> {
-        self.files.keys().filter(|name| NOT_YET.contains(&name.as_str())).map(PathBuf::from).collect()
     }
 }
 

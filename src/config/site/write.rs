@@ -11,12 +11,12 @@ use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::forms::{string, to_json};
-use super::{BEACONS, CALIBRATION, DEVICES, SITE, ZONES, calibration_text, geometry, labels};
+use super::{BEACONS, CALIBRATION, DEVICES, SITE, TRIGGERS, ZONES, calibration_text, geometry, labels, triggers};
 use crate::model::Point;
-use crate::registry::{Beacon, Device, DeviceKind, FloorPlan, Level, Receiver, Record, Registry, Zone};
+use crate::registry::{Beacon, Device, DeviceKind, FloorPlan, Level, Receiver, Record, Registry, Rules, Zone};
 
-/// The texts of `site.toml`, `zones.geojson`, `beacons.csv` and `devices.csv`, and of `calibration.json` where there was a
-/// survey, by their names.
+/// The texts of `site.toml`, `zones.geojson`, `beacons.csv` and `devices.csv`, of `triggers.toml` where there are rules, and of
+/// `calibration.json` where there was a survey, by their names.
 pub fn site_texts(registry: &Registry) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::from([
         (SITE.to_owned(), site(registry)),
@@ -24,6 +24,9 @@ pub fn site_texts(registry: &Registry) -> BTreeMap<String, String> {
         (BEACONS.to_owned(), beacons(registry)),
         (DEVICES.to_owned(), devices(registry)),
     ]);
+    if **registry.rules() != Rules::default() {
+        texts.insert(TRIGGERS.to_owned(), triggers::text(registry.rules()));
+    }
     if let Some(calibration) = registry.calibration() {
         texts.insert(CALIBRATION.to_owned(), calibration_text(&registry.site().id, calibration));
     }

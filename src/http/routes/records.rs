@@ -40,21 +40,23 @@ pub(super) fn list(app: &App, kind: Kind, page: &Page, level: Option<i16>) -> Re
 
 fn id(registry: &Registry, kind: Kind, at: usize) -> &str {
     match kind {
-        Kind::Site | Kind::Level => "",
+        Kind::Site | Kind::Level | Kind::TriggerSettings => "",
         Kind::Receiver => registry.receivers()[at].id.as_str(),
         Kind::Zone => registry.zones()[at].id.as_str(),
         Kind::Device => registry.devices()[at].id.as_str(),
         Kind::Beacon => registry.beacons()[at].id.as_str(),
+        Kind::Trigger => registry.rules().triggers[at].id.as_str(),
     }
 }
 
 fn record(registry: &Registry, kind: Kind, at: usize) -> Option<Record> {
     Some(match kind {
-        Kind::Site | Kind::Level => return None,
+        Kind::Site | Kind::Level | Kind::TriggerSettings => return None,
         Kind::Receiver => Record::Receiver(registry.receivers()[at].clone()),
         Kind::Zone => Record::Zone(registry.zones()[at].clone()),
         Kind::Device => Record::Device(registry.devices()[at].clone()),
         Kind::Beacon => Record::Beacon(registry.beacons()[at].clone()),
+        Kind::Trigger => Record::Trigger(registry.rules().triggers[at].clone()),
     })
 }
 
@@ -62,7 +64,7 @@ fn record(registry: &Registry, kind: Kind, at: usize) -> Option<Record> {
 fn keeps(registry: &Registry, kind: Kind, at: usize, page: &Page, level: Option<i16>) -> bool {
     let is_on = |of: Option<LevelOrdinal>| level.is_none_or(|level| of == Some(LevelOrdinal(level)));
     match kind {
-        Kind::Site | Kind::Level => false,
+        Kind::Site | Kind::Level | Kind::TriggerSettings => false,
         Kind::Receiver => {
             let receiver = &registry.receivers()[at];
             is_on(Some(receiver.level)) && page.matches(&[receiver.id.as_str()])
@@ -70,6 +72,10 @@ fn keeps(registry: &Registry, kind: Kind, at: usize, page: &Page, level: Option<
         Kind::Zone => {
             let zone = &registry.zones()[at];
             is_on(zone.level) && page.matches(&[zone.id.as_str(), &zone.name])
+        }
+        Kind::Trigger => {
+            let rule = &registry.rules().triggers[at];
+            page.matches(&[rule.id.as_str(), &rule.name, &rule.campaign])
         }
         Kind::Device => page.matches(&[registry.devices()[at].id.as_str()]),
         Kind::Beacon => {

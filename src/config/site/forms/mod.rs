@@ -7,6 +7,7 @@
 //! | receiver | `{"id", "x", "y", "z", "level", "rssi_offset"}` |
 //! | zone | a GeoJSON feature as in `zones.geojson` |
 //! | device | `{"id", "kind", "consent": ["presence"], "labels": {"k": "v"}}` |
+//! | trigger settings, trigger | the keys of `triggers.toml` |
 //! | beacon | `{"id", "identity", "device", "x", "y", "level", "measured_power"}` |
 //!
 //! Every key is given out, with null for what is not there; of a zone's presence settings only those that are not the
@@ -27,7 +28,7 @@ mod write;
 use sha2::{Digest, Sha256};
 
 pub use read::from_json;
-pub(super) use rows::string;
+pub(super) use rows::{literal, string};
 pub use stored::{from_stored, record_from_stored};
 pub use write::{to_json, zone_json_with_shape};
 

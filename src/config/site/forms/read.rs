@@ -11,6 +11,7 @@ use crate::config::diagnostic::{Diagnostic, Faults, FileReport, conclude};
 use crate::config::site::beacons::{self, KnownDevices};
 use crate::config::site::json::Source;
 use crate::config::site::site_file::{self, Plan};
+use crate::config::site::triggers::{self, Known};
 use crate::config::site::{devices, floor_plan, zones};
 use crate::config::toml_file::{Document, Keys};
 use crate::model::LevelOrdinal;
@@ -85,6 +86,13 @@ pub fn from_json(kind: Kind, text: &str, within: &Registry) -> Result<(Record, V
             }
             let level = site_file::level(keys, ordinal);
             Some(Record::Level(Level { plan: plan.ok()?, ..level }))
+        }),
+        Kind::TriggerSettings => as_toml(report, &source, root, kind, triggers::SETTINGS_KEYS, |keys| {
+            triggers::settings(keys).map(|settings| Record::TriggerSettings(Arc::new(settings)))
+        }),
+        Kind::Trigger => as_toml(report, &source, root, kind, triggers::TRIGGER_KEYS, |keys| {
+            let rule = triggers::trigger(keys, &Known::of(within), &within.rules().settings)?;
+            Some(Record::Trigger(Arc::new(rule)))
         }),
         Kind::Receiver => as_toml(report, &source, root, kind, site_file::RECEIVER_KEYS, |keys| {
             let id = site_file::receiver_id(keys);

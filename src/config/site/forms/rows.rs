@@ -167,7 +167,8 @@ fn in_json(help: &str) -> String {
     out.join(" ")
 }
 
-fn literal(out: &mut String, value: &Value) {
+/// A value of TOML on one line.
+pub(in crate::config::site) fn literal(out: &mut String, value: &Value) {
     match value {
         // No number, no table: whatever is wanted in its place is asked for.
         Value::Null => out.push_str("\"null\""),

@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::registry::{
     Beacon, Consent, Device, DeviceKind, FloorPlan, Kind, KindMargins, Labels, Level, PlanFormat, PresenceSettings,
-    RadioDefaults, Receiver, Record, Registry, Ring, Shape, Site, Zone,
+    RadioDefaults, Receiver, Record, Registry, Ring, Rules, Shape, Site, Zone,
 };
 
 /// Most faults that are listed.
@@ -36,7 +36,7 @@ pub fn from_stored(records: impl Iterator<Item = (Kind, Vec<u8>)>) -> Result<Reg
             }
         }
     }
-    let Parts { site, mut levels, receivers, zones, devices, beacons } = parts;
+    let Parts { site, mut levels, receivers, zones, devices, beacons, rules } = parts;
     let Some(site) = site else {
         faults.push("no site is stored".to_owned());
         return Err(faults);
@@ -49,6 +49,7 @@ pub fn from_stored(records: impl Iterator<Item = (Kind, Vec<u8>)>) -> Result<Reg
         return Err(vec![format!("level {} is stored twice", pair[0].ordinal)]);
     }
     Registry::new(Site { levels, ..site }, receivers, zones, beacons, devices)
+        .and_then(|registry| registry.with_rules(Arc::new(rules)))
         .map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
@@ -64,6 +65,8 @@ pub fn record_from_stored(kind: Kind, bytes: &[u8], frame: &Frame) -> Result<Rec
         Kind::Zone => Record::Zone(Arc::new(parsed::<ZoneForm>(bytes)?.zone(frame)?)),
         Kind::Device => Record::Device(Arc::new(parsed::<DeviceForm>(bytes)?.device())),
         Kind::Beacon => Record::Beacon(Arc::new(parsed::<BeaconForm>(bytes)?.beacon()?)),
+        Kind::TriggerSettings => Record::TriggerSettings(Arc::new(parsed(bytes)?)),
+        Kind::Trigger => Record::Trigger(Arc::new(parsed(bytes)?)),
     })
 }
 
@@ -75,6 +78,7 @@ struct Parts {
     zones: Vec<Zone>,
     devices: Vec<Device>,
     beacons: Vec<Beacon>,
+    rules: Rules,
 }
 
 impl Parts {
@@ -90,6 +94,8 @@ impl Parts {
             }
             Kind::Device => self.devices.push(parsed::<DeviceForm>(bytes)?.device()),
             Kind::Beacon => self.beacons.push(parsed::<BeaconForm>(bytes)?.beacon()?),
+            Kind::TriggerSettings => self.rules.settings = Arc::new(parsed(bytes)?),
+            Kind::Trigger => self.rules.triggers.push(Arc::new(parsed(bytes)?)),
         }
         Ok(())
     }

@@ -21,6 +21,9 @@ pub fn to_json(record: &Record, frame: &Frame) -> Value {
         Record::Zone(zone) => self::zone(zone, frame),
         Record::Device(device) => self::device(device),
         Record::Beacon(beacon) => self::beacon(beacon),
+        // Texts, numbers and maps with texts for keys have a JSON form.
+        Record::TriggerSettings(settings) => json!(settings),
+        Record::Trigger(rule) => json!(rule),
     }
 }
 

@@ -1,0 +1,671 @@
+//! Conditions in CEL, and texts with expressions in them, over what is known of an event: [`Facts`].
+//!
+//! A condition is judged when it is read: names that are not declared, what does not go together, and what could take long
+//! are refused. After that it takes a bounded number of steps, whatever it meets: texts are short, lists have at most
+//! [`MOST_ELEMENTS`] elements, and loops are nested once at most.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::objects::Key;
+use cel::{Context, Env, ExecutionError, Program};
+use serde_json::{Map, Value, json};
+
+use crate::registry::AttributeType;
+
+/// Bytes of an expression.
+const MAX_TEXT: usize = 2_000;
+/// Steps that an expression may take.
+const MAX_STEPS: usize = 200_000;
+/// Elements of a list that an expression sees: longer lists are cut.
+pub const MOST_ELEMENTS: usize = 64;
+/// How deep an expression may go: brackets within brackets, one operator after another.
+const MAX_DEPTH: usize = 32;
+/// Bytes of a text that an expression sees: longer ones are cut.
+const MAX_FACT: usize = 4_096;
+/// Expressions in one text.
+const MAX_PARTS: usize = 32;
+
+/// Facts with fixed names: the name, and what it has. Where it has nothing here, it may have anything.
+const DECLARED: [(&str, &[&str]); 9] = [
+    ("device", &["id", "kind", "labels", "consent"]),
+    ("zone", &["id", "name", "level", "labels", "metadata"]),
+    ("visit", &["id", "count", "duration_s", "since_last_s", "initial"]),
+    ("site_visit", &["count", "duration_s", "since_last_s"]),
+    ("local", &["date", "time", "hour", "minute", "weekday", "day", "month"]),
+    ("event", &["kind", "reason", "distance_m", "occupancy", "away_s"]),
+    ("site", &["id", "name"]),
+    ("trigger", &["id", "name", "campaign"]),
+    ("attributes", &[]),
+];
+
+/// Functions of CEL that may be called; operators and macros aside.
+const FUNCTIONS: [&str; 12] = [
+    "size", "contains", "startsWith", "endsWith", "int", "uint", "double", "string", "max", "min", "bool", "type",
+];
+
+/// Why an expression cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConditionError {
+    /// It is too long.
+    #[error("it has {0} bytes, more than {MAX_TEXT}")]
+    TooLong(usize),
+    /// It goes too deep.
+    #[error("it goes deeper than {MAX_DEPTH} brackets or operators; write several rules")]
+    TooDeep,
+    /// It is no CEL.
+    #[error("it cannot be read: {0}")]
+    Syntax(String),
+    /// It names what nobody declared.
+    #[error("\"{0}\" is not declared{1}")]
+    Undeclared(String, String),
+    /// It calls what there is not.
+    #[error("there is no function \"{0}\" here")]
+    NoFunction(String),
+    /// It could take too many steps.
+    #[error("it could take more than {MAX_STEPS} steps; loops within loops within loops are too much")]
+    TooManySteps,
+    /// It fails on sample facts.
+    #[error("on sample facts it fails: {0}")]
+    Fails(String),
+    /// It is neither true nor false.
+    #[error("it gives {0} on sample facts, not true or false")]
+    NotBool(String),
+    /// A text has an opening `{{` without its end.
+    #[error("\"{{{{\" has no \"}}}}\"")]
+    Unclosed,
+    /// A text has too many expressions.
+    #[error("it has more than {MAX_PARTS} expressions")]
+    TooManyParts,
+}
+
+fn environment() -> Arc<Env> {
+    static ENVIRONMENT: OnceLock<Arc<Env>> = OnceLock::new();
+    Arc::clone(ENVIRONMENT.get_or_init(|| Arc::new(Env::stdlib())))
+}
+
+/// What is known of an event, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Facts(pub Map<String, Value>);
+
+/// Facts as expressions see them; made once for all rules of an event.
+pub struct Seen(Context<'static, 'static>);
+
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seen")
+    }
+}
+
+impl Facts {
+    /// The facts for expressions.
+    pub fn seen(&self) -> Seen {
+        let mut context = Context::with_env(environment());
+        for (name, value) in &self.0 {
+            context.add_variable_from_value(name.clone(), to_cel(value));
+        }
+        Seen(context)
+    }
+}
+
+impl Seen {
+    /// The same, of that rule.
+    pub fn of_trigger(&mut self, trigger: &Value) {
+        self.0.add_variable_from_value("trigger", to_cel(trigger));
+    }
+}
+
+fn to_cel(value: &Value) -> cel::Value {
+    match value {
+        Value::Null => cel::Value::Null,
+        Value::Bool(flag) => cel::Value::Bool(*flag),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => cel::Value::Int(whole),
+            (None, Some(number)) => cel::Value::Float(number),
+            (None, None) => cel::Value::Null,
+        },
+        Value::String(text) => {
+            let mut end = text.len().min(MAX_FACT);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            cel::Value::String(Arc::new(text[..end].to_owned()))
+        }
+        Value::Array(list) => cel::Value::List(Arc::new(list.iter().take(MOST_ELEMENTS).map(to_cel).collect())),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| (Key::from(name.as_str()), to_cel(value)));
+            members.collect::<HashMap<Key, cel::Value>>().into()
+        }
+    }
+}
+
+fn from_cel(value: &cel::Value) -> Option<Value> {
+    Some(match value {
+        cel::Value::Null => Value::Null,
+        cel::Value::Bool(flag) => json!(flag),
+        cel::Value::Int(number) => json!(number),
+        cel::Value::UInt(number) => json!(number),
+        cel::Value::Float(number) => Value::Number(serde_json::Number::from_f64(*number)?),
+        cel::Value::String(text) => json!(text.as_str()),
+        cel::Value::List(list) => Value::Array(list.iter().map(from_cel).collect::<Option<_>>()?),
+        cel::Value::Map(map) => {
+            let members = map.map.iter().map(|(name, value)| Some((name.to_string(), from_cel(value)?)));
+            Value::Object(members.collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}
+
+/// What an expression lacks to have a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing(pub String);
+
+fn missing(error: &ExecutionError) -> Missing {
+    Missing(match error {
+        ExecutionError::NoSuchKey(key) => format!("\"{key}\" is not known"),
+        other => {
+            let mut words = other.to_string();
+            let mut end = words.len().min(200);
+            while !words.is_char_boundary(end) {
+                end -= 1;
+            }
+            words.truncate(end);
+            words
+        }
+    })
+}
+
+/// A compiled expression.
+#[derive(Debug, Clone)]
+struct Expression {
+    program: Arc<Program>,
+}
+
+/// The attributes that are declared.
+pub type Declared = BTreeMap<String, AttributeType>;
+
+impl Expression {
+    fn compile(text: &str, declared: &Declared) -> Result<Self, ConditionError> {
+        if text.len() > MAX_TEXT {
+            return Err(ConditionError::TooLong(text.len()));
+        }
+        if is_tangled(text) {
+            return Err(ConditionError::TooDeep);
+        }
+        let program = environment().compile(text).map_err(|errors| {
+            let first = errors.errors.first();
+            ConditionError::Syntax(first.map_or_else(String::new, |error| error.msg.replace('\n', " ")))
+        })?;
+        let mut walk = Walk { declared, scope: Vec::new(), labels: BTreeSet::new(), steps: 0, depth: 0 };
+        walk.expression(program.expression(), 1, 0)?;
+        let labels = walk.labels;
+        let expression = Self { program: Arc::new(program) };
+        expression.try_on(&sample(declared, &labels))?;
+        Ok(expression)
+    }
+
+    fn value(&self, facts: &Seen) -> Result<cel::Value, ExecutionError> {
+        self.program.execute(&facts.0)
+    }
+
+    /// Metadata of zones may be anything: what is not in the sample is no fault.
+    fn try_on(&self, facts: &Facts) -> Result<Option<cel::Value>, ConditionError> {
+        match self.value(&facts.seen()) {
+            Ok(value) => Ok(Some(value)),
+            Err(ExecutionError::NoSuchKey(_)) => Ok(None),
+            Err(error) => Err(ConditionError::Fails(missing(&error).0)),
+        }
+    }
+}
+
+/// Whether the parser would have to go deep to read it.
+fn is_tangled(text: &str) -> bool {
+    let (mut depth, mut deepest, mut signs, mut longest, mut choices) = (0_usize, 0, 0_usize, 0, 0_usize);
+    for c in text.chars().filter(|c| !c.is_whitespace()) {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '?' => choices += 1,
+            _ => {}
+        }
+        signs = if matches!(c, '!' | '-') { signs + 1 } else { 0 };
+        deepest = deepest.max(depth);
+        longest = longest.max(signs);
+    }
+    deepest > MAX_DEPTH || longest > MAX_DEPTH || choices > MAX_DEPTH
+}
+
+/// Facts as they could be.
+fn sample(declared: &Declared, labels: &BTreeSet<String>) -> Facts {
+    let labels: Map<String, Value> = labels.iter().map(|label| (label.clone(), json!("label"))).collect();
+    let attributes: Map<String, Value> = declared
+        .iter()
+        .map(|(name, of)| {
+            let value = match of {
+                AttributeType::Number => json!(1.5),
+                AttributeType::String => json!("text"),
+                AttributeType::Bool => json!(true),
+                AttributeType::List => json!(["one", "two"]),
+            };
+            (name.clone(), value)
+        })
+        .collect();
+    let facts = json!({
+        "device": {"id": "d1", "kind": "customer", "labels": labels, "consent": ["presence", "marketing"]},
+        "zone": {"id": "z1", "name": "Zone", "level": 0, "labels": labels, "metadata": {}},
+        "visit": {"id": "00000000-0000-0000-0000-000000000000", "count": 1, "duration_s": 1.5, "since_last_s": 1.5, "initial": false},
+        "site_visit": {"count": 1, "duration_s": 1.5, "since_last_s": 1.5},
+        "local": {"date": "2026-01-01", "time": "12:00", "hour": 12, "minute": 0, "weekday": "thursday", "day": 1, "month": 1},
+        "event": {"kind": "entered", "reason": "left", "distance_m": 1.5, "occupancy": 1, "away_s": 1.5},
+        "site": {"id": "s1", "name": "Store"},
+        "trigger": {"id": "t1", "name": "Trigger", "campaign": "c1"},
+        "attributes": attributes,
+    });
+    Facts(facts.as_object().cloned().unwrap_or_default())
+}
+
+/// Goes through an expression, and counts what it may take.
+struct Walk<'a> {
+    declared: &'a Declared,
+    /// Names that loops give.
+    scope: Vec<String>,
+    /// Labels that are asked for.
+    labels: BTreeSet<String>,
+    steps: usize,
+    depth: usize,
+}
+
+impl Walk<'_> {
+    fn expression(&mut self, node: &IdedExpr, times: usize, nested: usize) -> Result<(), ConditionError> {
+        // Long sums and chains are deep in the tree, though not in brackets.
+        if self.depth > 16 * MAX_DEPTH {
+            return Err(ConditionError::TooDeep);
+        }
+        self.depth += 1;
+        let judged = self.node(node, times, nested);
+        self.depth -= 1;
+        judged
+    }
+
+    fn node(&mut self, node: &IdedExpr, times: usize, nested: usize) -> Result<(), ConditionError> {
+        self.steps = self.steps.saturating_add(times);
+        if self.steps > MAX_STEPS {
+            return Err(ConditionError::TooManySteps);
+        }
+        match &node.expr {
+            Expr::Unspecified | Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) => self.name(name),
+            Expr::Select(select) => {
+                self.field(&select.operand.expr, &select.field)?;
+                self.expression(&select.operand, times, nested)
+            }
+            Expr::Call(call) => {
+                let is_operator = call.func_name.starts_with(['_', '!', '-', '@']);
+                if !is_operator && !FUNCTIONS.contains(&call.func_name.as_str()) {
+                    return Err(ConditionError::NoFunction(call.func_name.clone()));
+                }
+                // `device["id"]` is `device.id`.
+                if let ("_[_]", [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }]) =
+                    (call.func_name.as_str(), call.args.as_slice())
+                {
+                    self.field(&of.expr, name.inner())?;
+                }
+                call.target.iter().try_for_each(|target| self.expression(target, times, nested))?;
+                call.args.iter().try_for_each(|argument| self.expression(argument, times, nested))
+            }
+            Expr::List(list) => {
+                list.elements.iter().try_for_each(|element| self.expression(element, times, nested))
+            }
+            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => {
+                    self.expression(&entry.key, times, nested)?;
+                    self.expression(&entry.value, times, nested)
+                }
+                EntryExpr::StructField(field) => self.expression(&field.value, times, nested),
+            }),
+            Expr::Struct(of) => Err(ConditionError::Undeclared(of.type_name.clone(), String::new())),
+            Expr::Comprehension(of) => {
+                if nested == 2 {
+                    return Err(ConditionError::TooManySteps);
+                }
+                let before = self.steps;
+                self.expression(&of.iter_range, times, nested)?;
+                // A range may be put together of several lists.
+                let parts = (self.steps - before).div_ceil(times).div_ceil(4);
+                let times = times.saturating_mul(MOST_ELEMENTS).saturating_mul(parts.max(1));
+                self.expression(&of.accu_init, times, nested)?;
+                let depth = self.scope.len();
+                self.scope.push(of.iter_var.clone());
+                self.scope.extend(of.iter_var2.clone());
+                self.scope.push(of.accu_var.clone());
+                for part in [&of.loop_cond, &of.loop_step, &of.result] {
+                    self.expression(part, times, nested + 1)?;
+                }
+                self.scope.truncate(depth);
+                Ok(())
+            }
+        }
+    }
+
+    fn name(&self, name: &str) -> Result<(), ConditionError> {
+        let is_known = self.scope.iter().any(|known| known == name)
+            || DECLARED.iter().any(|(known, _)| *known == name)
+            || FUNCTIONS.contains(&name);
+        if is_known {
+            return Ok(());
+        }
+        let known: Vec<&str> = DECLARED.iter().map(|(known, _)| *known).collect();
+        Err(ConditionError::Undeclared(name.to_owned(), format!("; there are {}", known.join(", "))))
+    }
+
+    /// Whether the thing named by `of` may have that field.
+    fn field(&mut self, of: &Expr, field: &str) -> Result<(), ConditionError> {
+        match of {
+            Expr::Ident(root) if !self.scope.contains(root) => {
+                if root == "attributes" {
+                    if self.declared.contains_key(field) {
+                        return Ok(());
+                    }
+                    let help = "; declare it under [attributes]".to_owned();
+                    return Err(ConditionError::Undeclared(format!("attributes.{field}"), help));
+                }
+                match DECLARED.iter().find(|(known, _)| known == root) {
+                    Some((_, fields)) if !fields.contains(&field) => Err(ConditionError::Undeclared(
+                        format!("{root}.{field}"),
+                        format!("; {root} has {}", fields.join(", ")),
+                    )),
+                    _ => Ok(()),
+                }
+            }
+            Expr::Select(select) if select.field == "labels" => {
+                self.labels.insert(field.to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A condition.
+#[derive(Debug, Clone)]
+pub struct Condition(Expression);
+
+impl Condition {
+    /// Reads and judges it.
+    ///
+    /// # Errors
+    /// [`ConditionError`].
+    pub fn compile(text: &str, declared: &Declared) -> Result<Self, ConditionError> {
+        let expression = Expression::compile(text, declared)?;
+        let labels = BTreeSet::new();
+        match expression.try_on(&sample(declared, &labels))? {
+            None | Some(cel::Value::Bool(_)) => Ok(Self(expression)),
+            Some(other) => Err(ConditionError::NotBool(other.type_of().to_string())),
+        }
+    }
+
+    /// Whether it is true.
+    ///
+    /// # Errors
+    /// What is missing to say so.
+    pub fn holds(&self, facts: &Seen) -> Result<bool, Missing> {
+        match self.0.value(facts).map_err(|error| missing(&error))? {
+            cel::Value::Bool(flag) => Ok(flag),
+            other => Err(Missing(format!("it gives {}, not true or false", other.type_of()))),
+        }
+    }
+}
+
+/// A text with expressions in `{{ }}`. A text that is one expression and nothing else has the value of that, of whatever type.
+#[derive(Debug, Clone)]
+pub enum Template {
+    /// No expression.
+    Plain(String),
+    /// One expression.
+    Whole(Embedded),
+    /// Texts and expressions.
+    Mixed(Vec<Part>),
+}
+
+/// An expression of a template.
+#[derive(Debug, Clone)]
+pub struct Embedded(Expression);
+
+/// A part of a template.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// As it is.
+    Text(String),
+    /// What that gives.
+    Value(Embedded),
+}
+
+impl Template {
+    /// Reads and judges it.
+    ///
+    /// # Errors
+    /// [`ConditionError`].
+    pub fn compile(text: &str, declared: &Declared) -> Result<Self, ConditionError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (inside, after) = after.split_once("}}").ok_or(ConditionError::Unclosed)?;
+            if !before.is_empty() {
+                parts.push(Part::Text(before.to_owned()));
+            }
+            parts.push(Part::Value(Embedded(Expression::compile(inside.trim(), declared)?)));
+            if parts.len() > MAX_PARTS {
+                return Err(ConditionError::TooManyParts);
+            }
+            rest = after;
+        }
+        if parts.is_empty() {
+            return Ok(Self::Plain(text.to_owned()));
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        if let [Part::Value(value)] = parts.as_slice() {
+            return Ok(Self::Whole(value.clone()));
+        }
+        Ok(Self::Mixed(parts))
+    }
+
+    /// Whether there is an expression in it.
+    pub const fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// What is missing to say it.
+    pub fn render(&self, facts: &Seen) -> Result<Value, Missing> {
+        let value = |expression: &Embedded| -> Result<Value, Missing> {
+            let value = expression.0.value(facts).map_err(|error| missing(&error))?;
+            from_cel(&value).ok_or_else(|| Missing(format!("{} cannot be written", value.type_of())))
+        };
+        match self {
+            Self::Plain(text) => Ok(json!(text)),
+            Self::Whole(expression) => value(expression),
+            Self::Mixed(parts) => {
+                let mut text = String::new();
+                for part in parts {
+                    match part {
+                        Part::Text(part) => text.push_str(part),
+                        Part::Value(expression) => match value(expression)? {
+                            Value::String(part) => text.push_str(&part),
+                            other => text.push_str(&other.to_string()),
+                        },
+                    }
+                }
+                Ok(json!(text))
+            }
+        }
+    }
+}
+
+/// Free data whose texts are templates.
+#[derive(Debug, Clone)]
+pub enum Data {
+    /// A text.
+    Text(Template),
+    /// Without an expression in it.
+    Plain(Value),
+    /// A list.
+    List(Vec<Data>),
+    /// An object.
+    Object(Vec<(String, Data)>),
+}
+
+impl Data {
+    /// Reads and judges it.
+    ///
+    /// # Errors
+    /// Where the fault is, in names and numbers, and the fault.
+    pub fn compile(value: &Value, declared: &Declared) -> Result<Self, (String, ConditionError)> {
+        Ok(match value {
+            Value::String(text) => {
+                Self::Text(Template::compile(text, declared).map_err(|error| (String::new(), error))?)
+            }
+            Value::Array(list) => {
+                let element = |(at, value): (usize, &Value)| {
+                    Self::compile(value, declared).map_err(|(path, error)| (format!("[{at}]{path}"), error))
+                };
+                Self::List(list.iter().enumerate().map(element).collect::<Result<_, _>>()?)
+            }
+            Value::Object(members) => {
+                let member = |(name, value): (&String, &Value)| match Self::compile(value, declared) {
+                    Ok(data) => Ok((name.clone(), data)),
+                    Err((path, error)) => Err((format!(".{name}{path}"), error)),
+                };
+                Self::Object(members.iter().map(member).collect::<Result<_, _>>()?)
+            }
+            plain => Self::Plain(plain.clone()),
+        })
+    }
+
+    /// Whether there is an expression in it.
+    pub fn is_plain(&self) -> bool {
+        match self {
+            Self::Text(template) => template.is_plain(),
+            Self::Plain(_) => true,
+            Self::List(list) => list.iter().all(Self::is_plain),
+            Self::Object(members) => members.iter().all(|(_, data)| data.is_plain()),
+        }
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// What is missing to say it.
+    pub fn render(&self, facts: &Seen) -> Result<Value, Missing> {
+        Ok(match self {
+            Self::Text(template) => template.render(facts)?,
+            Self::Plain(value) => value.clone(),
+            Self::List(list) => Value::Array(list.iter().map(|data| data.render(facts)).collect::<Result<_, _>>()?),
+            Self::Object(members) => {
+                let member = |(name, data): &(String, Self)| Ok((name.clone(), data.render(facts)?));
+                Value::Object(members.iter().map(member).collect::<Result<_, Missing>>()?)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared() -> Declared {
+        Declared::from([
+            ("cart".to_owned(), AttributeType::Number),
+            ("tier".to_owned(), AttributeType::String),
+            ("wishes".to_owned(), AttributeType::List),
+            ("known".to_owned(), AttributeType::Bool),
+        ])
+    }
+
+    fn facts(attributes: Value) -> Seen {
+        let mut facts = sample(&declared(), &BTreeSet::new());
+        facts.0.insert("attributes".to_owned(), attributes);
+        facts.0.insert("zone".to_owned(), json!({"id": "tills", "metadata": {"link": "app://tills"}, "labels": {}}));
+        facts.seen()
+    }
+
+    fn holds(text: &str, attributes: Value) -> Result<bool, Missing> {
+        Condition::compile(text, &declared()).unwrap().holds(&facts(attributes))
+    }
+
+    #[test]
+    fn numbers_compare_whether_written_with_a_point_or_without() {
+        assert_eq!(holds("attributes.cart > 50", json!({"cart": 62.5})), Ok(true));
+        assert_eq!(holds("attributes.cart > 50.5", json!({"cart": 62})), Ok(true));
+        assert_eq!(holds("attributes.cart >= 62", json!({"cart": 62.0})), Ok(true));
+        assert_eq!(holds("attributes.cart == 62", json!({"cart": 62.0})), Ok(true));
+        assert_eq!(holds("visit.count > 0 && local.weekday in ['thursday', 'friday']", json!({})), Ok(true));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_can_be_asked_for() {
+        assert_eq!(holds("attributes.cart > 50", json!({})), Err(Missing("\"cart\" is not known".to_owned())));
+        assert_eq!(holds("has(attributes.cart) && attributes.cart > 50", json!({})), Ok(false));
+        assert_eq!(holds("!has(device.labels.tier)", json!({})), Ok(true));
+        assert_eq!(holds("'a' in attributes.wishes", json!({"wishes": ["b", "a"]})), Ok(true));
+        assert_eq!(holds("attributes.wishes.exists(wish, wish.startsWith('b'))", json!({"wishes": ["b"]})), Ok(true));
+        assert_eq!(holds("device.labels['tier'] == 'gold'", json!({})), Err(Missing("\"tier\" is not known".to_owned())));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_when_it_is_read() {
+        for (text, words) in [
+            ("attributes.car > 5", "\"attributes.car\" is not declared; declare it under [attributes]"),
+            ("attributes['car'] > 5", "\"attributes.car\" is not declared; declare it under [attributes]"),
+            ("device.name == 'x'", "\"device.name\" is not declared; device has id, kind, labels, consent"),
+            ("cart > 5", "\"cart\" is not declared; there are device, zone"),
+            ("visit.count", "it gives int on sample facts, not true or false"),
+            ("attributes.tier > 5", "on sample facts it fails"),
+            ("now() > 5", "there is no function \"now\" here"),
+            ("1 +", "it cannot be read"),
+            ("", "it cannot be read"),
+            ("attributes.wishes.all(a, attributes.wishes.all(b, attributes.wishes.all(c, a == b && b == c)))", "loops within"),
+            (&"!".repeat(3_000), "it has 3000 bytes"),
+            (&"(".repeat(1_500), "it goes deeper"),
+            (&"-".repeat(1_500), "it goes deeper"),
+            (&"true?".repeat(300), "it goes deeper"),
+            (&format!("true{}", "&&true".repeat(300)), ""),
+            (&format!("1{} > 0", "+1".repeat(900)), "it goes deeper"),
+            (&format!("device{}", ".x".repeat(900)), "it goes deeper"),
+            (&format!("{}1", "1==".repeat(600)), "it goes deeper"),
+            (&format!("{}{}", "(".repeat(33), ")".repeat(33)), "it goes deeper"),
+            (&format!("{}1{}", "(".repeat(31), ")".repeat(31)), "it gives int"),
+        ] {
+            let error = Condition::compile(text, &declared()).err().map_or_else(String::new, |e| e.to_string());
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_long_expression_within_a_loop_is_too_much() {
+        let long = "a == 'x' || ".repeat(150);
+        let text = format!("attributes.wishes.all(b, attributes.wishes.all(a, {long} a == b))");
+        assert_eq!(Condition::compile(&text, &declared()).unwrap_err(), ConditionError::TooManySteps);
+    }
+
+    #[test]
+    fn templates_keep_types_where_they_are_one_expression() {
+        let data = json!({"cart": "{{ attributes.cart }}", "link": "{{zone.metadata.link}}?cart={{attributes.cart}}",
+                          "plain": [1, "x", null], "nested": {"n": "{{ visit.count + 1 }}"}});
+        let data = Data::compile(&data, &declared()).unwrap();
+        assert!(!data.is_plain());
+        let said = data.render(&facts(json!({"cart": 62.5}))).unwrap();
+        assert_eq!(
+            said,
+            json!({"cart": 62.5, "link": "app://tills?cart=62.5", "plain": [1, "x", null], "nested": {"n": 2}})
+        );
+        assert_eq!(data.render(&facts(json!({}))), Err(Missing("\"cart\" is not known".to_owned())));
+        let fault = Data::compile(&json!({"a": ["x", "{{ nothing }}"]}), &declared()).unwrap_err();
+        assert_eq!(fault.0, ".a[1]");
+        assert!(Template::compile("{{ a", &declared()).is_err());
+    }
+}

@@ -22,6 +22,8 @@ const MAX_STEPS: usize = 200_000;
 pub const MOST_ELEMENTS: usize = 64;
 /// How deep an expression may go: brackets within brackets, one operator after another.
 const MAX_DEPTH: usize = 32;
+/// Operators of an expression.
+const MAX_OPERATORS: usize = 100;
 /// Bytes of a text that an expression sees: longer ones are cut.
 const MAX_FACT: usize = 4_096;
 /// Expressions in one text.
@@ -52,7 +54,7 @@ pub enum ConditionError {
     #[error("it has {0} bytes, more than {MAX_TEXT}")]
     TooLong(usize),
     /// It goes too deep.
-    #[error("it goes deeper than {MAX_DEPTH} brackets or operators; write several rules")]
+    #[error("it has more than {MAX_OPERATORS} operators, or {MAX_DEPTH} brackets within each other; write several rules")]
     TooDeep,
     /// It is no CEL.
     #[error("it cannot be read: {0}")]
@@ -219,21 +221,21 @@ impl Expression {
     }
 }
 
-/// Whether the parser would have to go deep to read it.
+/// Whether the parser would have to go deep to read it. Most operators have two characters.
 fn is_tangled(text: &str) -> bool {
-    let (mut depth, mut deepest, mut signs, mut longest, mut choices) = (0_usize, 0, 0_usize, 0, 0_usize);
+    let (mut depth, mut deepest, mut signs, mut longest, mut operators) = (0_usize, 0, 0_usize, 0, 0_usize);
     for c in text.chars().filter(|c| !c.is_whitespace()) {
         match c {
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '?' => choices += 1,
+            '.' | '?' | '=' | '<' | '>' | '&' | '|' | '+' | '-' | '*' | '/' | '%' => operators += 1,
             _ => {}
         }
         signs = if matches!(c, '!' | '-') { signs + 1 } else { 0 };
         deepest = deepest.max(depth);
         longest = longest.max(signs);
     }
-    deepest > MAX_DEPTH || longest > MAX_DEPTH || choices > MAX_DEPTH
+    deepest > MAX_DEPTH || longest > MAX_DEPTH || operators > 2 * MAX_OPERATORS
 }
 
 /// Facts as they could be.
@@ -279,7 +281,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn expression(&mut self, node: &IdedExpr, times: usize, nested: usize) -> Result<(), ConditionError> {
         // Long sums and chains are deep in the tree, though not in brackets.
-        if self.depth > 16 * MAX_DEPTH {
+        if self.depth > 2 * MAX_OPERATORS {
             return Err(ConditionError::TooDeep);
         }
         self.depth += 1;
@@ -630,14 +632,16 @@ mod tests {
             ("", "it cannot be read"),
             ("attributes.wishes.all(a, attributes.wishes.all(b, attributes.wishes.all(c, a == b && b == c)))", "loops within"),
             (&"!".repeat(3_000), "it has 3000 bytes"),
-            (&"(".repeat(1_500), "it goes deeper"),
-            (&"-".repeat(1_500), "it goes deeper"),
-            (&"true?".repeat(300), "it goes deeper"),
-            (&format!("true{}", "&&true".repeat(300)), ""),
-            (&format!("1{} > 0", "+1".repeat(900)), "it goes deeper"),
-            (&format!("device{}", ".x".repeat(900)), "it goes deeper"),
-            (&format!("{}1", "1==".repeat(600)), "it goes deeper"),
-            (&format!("{}{}", "(".repeat(33), ")".repeat(33)), "it goes deeper"),
+            (&"(".repeat(1_500), "it has more than 100 operators"),
+            (&"-".repeat(1_500), "it has more than 100 operators"),
+            (&"true?".repeat(300), "it has more than 100 operators"),
+            (&format!("true{}", "&&true".repeat(99)), ""),
+            (&format!("1{} > 0", "+1".repeat(190)), ""),
+            (&format!("{}true{}", "!(".repeat(31), ")".repeat(31)), ""),
+            (&format!("1{} > 0", "+1".repeat(900)), "it has more than 100 operators"),
+            (&format!("device{}", ".x".repeat(900)), "it has more than 100 operators"),
+            (&format!("{}1", "1==".repeat(600)), "it has more than 100 operators"),
+            (&format!("{}{}", "(".repeat(33), ")".repeat(33)), "it has more than 100 operators"),
             (&format!("{}1{}", "(".repeat(31), ")".repeat(31)), "it gives int"),
         ] {
             let error = Condition::compile(text, &declared()).err().map_or_else(String::new, |e| e.to_string());
@@ -647,7 +651,7 @@ mod tests {
 
     #[test]
     fn a_long_expression_within_a_loop_is_too_much() {
-        let long = "a == 'x' || ".repeat(150);
+        let long = "a == 'x' || ".repeat(45);
         let text = format!("attributes.wishes.all(b, attributes.wishes.all(a, {long} a == b))");
         assert_eq!(Condition::compile(&text, &declared()).unwrap_err(), ConditionError::TooManySteps);
     }

@@ -12,22 +12,27 @@
 
 pub mod explain;
 pub mod history;
+mod memory;
 mod reconfigure;
 
+pub use memory::{DeviceRecord, Memory};
 pub use reconfigure::{Prepared, Tables};
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::advert::{Advertisement, DeviceSighting};
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
-use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, ZoneId};
+use crate::model::{
+    DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, TriggerId, ZoneId,
+};
 use crate::position::{
     AnchorIndex, BATCH, Drift, Drifts, Filter, Model, PositionReport, SILENT_INTERVAL, Sample, in_silence,
 };
-use crate::presence::{DeviceMemory, Event, Health, Machine, Memory, Reason, ReceiverHealth, Witness};
+use crate::presence::{self, DeviceMemory, Event, EventKind, Health, Machine, Reason, ReceiverHealth, Witness};
 use crate::registry::{BeaconIndex, Device, DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
+use crate::trigger::{Compiled, Decision, DeviceHistory, Fired, Looking, Made, Outcome, SiteHistory, Stage};
 
 /// Inputs that claim to be so far ahead of the engine's time are refused.
 const MOST_AHEAD: Duration = Duration::from_secs(60);
@@ -56,6 +61,8 @@ pub enum Input {
     Heard(DeviceSighting),
     /// A device says where it is.
     PositionReport(PositionReport),
+    /// The back end says something of a device.
+    Attributes(DeviceId, serde_json::Map<String, serde_json::Value>),
     /// A receiver went up or down.
     Receiver(ReceiverId, ReceiverState),
 }
@@ -65,6 +72,10 @@ pub enum Input {
 pub enum Output {
     /// A change of presence. Durable: must reach the broker.
     Event(Event),
+    /// What a rule made of events. Durable as well, but for its expiry.
+    Trigger(Box<Fired>),
+    /// The visit is over for which that trigger was kept as a card.
+    CardEnded(DeviceId, TriggerId),
     /// A new estimate of where a device is.
     Position(Arc<Device>, Position),
     /// The zones that a device is in have changed. Latest value wins.
@@ -148,6 +159,8 @@ pub struct Engine {
     drifts: Drifts,
     shares: Arc<CellShares>,
     presence: Machine,
+    triggers: Stage,
+    compiled: Arc<Compiled>,
     health: Health,
     /// Receivers that are known to be down.
     down: Vec<bool>,
@@ -187,12 +200,15 @@ impl Engine {
         let model = Model::new(&registry);
         let shares = CellShares::new(&tree, model.grid(), &registry.site().margins, registry.zones().len());
         let presence = Machine::new(Arc::clone(&registry), epoch).with_overlaps(shares.overlaps().clone());
+        let compiled = Arc::new(Compiled::new(&registry));
         Self {
             tree: Arc::new(tree),
             shares: Arc::new(shares),
             drifts: Drifts::new(&registry, &model),
             model,
             presence,
+            triggers: Stage::new(Arc::clone(&registry), Arc::clone(&compiled)),
+            compiled,
             health: Health::new(registry.receivers().len()),
             down: vec![false; registry.receivers().len()],
             trackers: registry.devices().iter().map(|_| None).collect(),
@@ -224,19 +240,31 @@ impl Engine {
     pub fn restore(&mut self, memory: Memory, now: Timestamp) {
         self.now = now;
         let mut known = Vec::new();
-        for device in &memory.devices {
+        let Memory { began, sequence, alive_at, devices, site } = memory;
+        self.triggers.restore_site(site, alive_at, now);
+        let mut remembered = Vec::with_capacity(devices.len());
+        for DeviceRecord { presence: device, rules } in devices {
             let tracked = self.registry.device(&device.id);
             let Some(at) = tracked.filter(|at| self.registry.devices()[at.get()].may_be_tracked()) else {
                 self.gone.push(device.id.clone());
+                remembered.push(device);
                 continue;
             };
+            if let Some(rules) = rules {
+                self.triggers.restore(at, rules, now);
+            }
+            // Of who is long gone only rules know something.
+            if device.visits.is_empty() && now.since(device.last_seen) > MOST_BEHIND {
+                continue;
+            }
             known.push(at);
             if device.last_report.is_some() {
                 let tracker = self.trackers[at.get()].get_or_insert_with(Tracker::new);
                 tracker.last_report = device.last_report;
             }
+            remembered.push(device);
         }
-        self.presence.restore(memory, now);
+        self.presence.restore(presence::Memory { began, sequence, alive_at, devices: remembered }, now);
         self.publish();
         for device in known {
             let presence = self.presence_of(device, now);
@@ -258,6 +286,7 @@ impl Engine {
     /// many milliseconds (behind where negative). Not needed where both are one.
     pub fn set_wall_offset(&mut self, ms: i64) {
         self.offset_ms = ms;
+        self.triggers.set_offset(ms);
     }
 
     /// The `sequence` of the next event.
@@ -266,8 +295,9 @@ impl Engine {
     }
 
     /// What must outlive a restart, of the devices of which that has changed since the last call.
-    pub fn take_changed(&mut self) -> Vec<DeviceMemory> {
-        let changed = std::mem::take(&mut self.changed);
+    pub fn take_changed(&mut self) -> Vec<DeviceRecord> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.extend(self.triggers.take_changed());
         changed.into_iter().filter_map(|device| self.memory(device)).collect()
     }
 
@@ -276,21 +306,65 @@ impl Engine {
         std::mem::take(&mut self.gone)
     }
 
+    /// What the back end says of the consent of a device. Whether that is something else than it said last.
+    pub fn set_consent_said(&mut self, device: DeviceIndex, said: &[String]) -> bool {
+        self.triggers.set_consent_said(device, said)
+    }
+
+    /// What rules remember of the site, where that has changed since the last call.
+    pub fn take_site_changed(&mut self) -> Option<&SiteHistory> {
+        self.triggers.take_site()
+    }
+
+    /// What rules remember of a device.
+    pub fn history(&self, device: DeviceIndex) -> Option<&DeviceHistory> {
+        self.triggers.history(device)
+    }
+
+    /// How often each rule fired and was held back since the start.
+    pub fn trigger_counts(&self) -> &BTreeMap<TriggerId, BTreeMap<Outcome, u64>> {
+        self.triggers.counts()
+    }
+
+    /// What was decided lately of rules that are about no device.
+    pub fn site_decisions(&self) -> impl Iterator<Item = &Decision> {
+        self.triggers.site_decisions()
+    }
+
+    /// Rules that cannot be used, and why.
+    pub fn trigger_faults(&self) -> impl Iterator<Item = (&TriggerId, String)> {
+        self.compiled.faults.iter().map(|(id, error)| (id, error.to_string()))
+    }
+
+    /// Whether rules wait for something that time brings: for who stays away, say.
+    pub fn is_waiting(&self) -> bool {
+        self.triggers.is_waiting()
+    }
+
     /// Whether any visit is open.
     pub fn is_anybody_inside(&self) -> bool {
         (0..self.registry.zones().len()).any(|at| self.presence.occupancy(ZoneIndex(at as u32)) > 0)
     }
 
     /// What must outlive a restart of every device that is somewhere.
-    pub fn memories(&self) -> Vec<DeviceMemory> {
+    pub fn memories(&self) -> Vec<DeviceRecord> {
         let all = (0..self.registry.devices().len()).map(|at| DeviceIndex(at as u32));
-        all.filter_map(|device| self.memory(device)).filter(|memory| !memory.visits.is_empty()).collect()
+        all.filter_map(|device| self.memory(device)).filter(|memory| !memory.presence.visits.is_empty()).collect()
     }
 
-    fn memory(&self, device: DeviceIndex) -> Option<DeviceMemory> {
-        let mut memory = self.presence.memory(device)?;
+    fn memory(&self, device: DeviceIndex) -> Option<DeviceRecord> {
+        let rules = self.triggers.history(device).cloned();
+        let mut memory = match self.presence.memory(device) {
+            Some(memory) => memory,
+            // Nothing was seen of it in this life.
+            None => {
+                let known = &self.registry.devices()[device.get()];
+                rules.as_ref()?;
+                DeviceMemory::unseen(known)
+            }
+        };
         memory.last_report = self.trackers[device.get()].as_ref().and_then(|tracker| tracker.last_report);
-        Some(memory)
+        Some(DeviceRecord { presence: memory, rules })
     }
 
     /// The registry it works with.
@@ -320,6 +394,14 @@ impl Engine {
             Input::Advertisement(heard) => self.advertisement(&heard),
             Input::Heard(heard) => self.heard(&heard),
             Input::PositionReport(report) => self.report(&report),
+            Input::Attributes(device, said) => match self.registry.device(&device) {
+                // Not even that is kept of who has not agreed.
+                Some(at) if self.registry.devices()[at.get()].may_be_tracked() => {
+                    self.triggers.set_attributes(at, &said);
+                }
+                Some(_) => self.counters.without_consent += 1,
+                None => self.counters.unknown_devices += 1,
+            },
             Input::Receiver(receiver, state) => {
                 if let Some(receiver) = self.registry.receiver(&receiver) {
                     let up = state == ReceiverState::Up;
@@ -340,7 +422,11 @@ impl Engine {
                 // A position first: it may be what the presence is waiting for.
                 (Some((ends, device)), _) if ends <= at => self.complete_batch(device),
                 (_, Some((due, device))) if due <= at => self.say_in_silence(device),
-                _ => self.presence.advance(at),
+                _ => {
+                    self.presence.advance(at);
+                    self.publish();
+                    self.triggers.advance(at);
+                }
             }
             self.publish();
         }
@@ -351,7 +437,7 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let batch = self.batches.first().map(|(at, _)| *at);
         let silence = self.silences.first().map(|(at, _)| *at);
-        [batch, silence, self.presence.next_deadline()].into_iter().flatten().min()
+        [batch, silence, self.presence.next_deadline(), self.triggers.next_deadline()].into_iter().flatten().min()
     }
 
     /// The next output, in order.
@@ -397,6 +483,7 @@ impl Engine {
         self.witness(receiver, Witness::Device(device), heard);
         self.presence.seen(device, Some(receiver), heard.time, self.now);
         self.publish();
+        self.dwell(device, heard.time);
         let sample = Sample { time: heard.time, anchor: AnchorIndex::from(receiver), rssi: heard.rssi.get() };
         self.sample(device, Some(beacon), sample);
     }
@@ -420,6 +507,35 @@ impl Engine {
         let hears = !self.down[receiver.get()] && self.health.silent_since(receiver).is_none();
         self.presence.receiver(receiver, hears, self.now);
         self.publish();
+        self.look();
+    }
+
+    /// Tells rules how well the site is looked at: who is not seen while nobody looks is not absent.
+    fn look(&mut self) {
+        let hears = |at: usize| !self.down[at] && self.health.silent_since(ReceiverIndex(at as u32)).is_none();
+        let all = self.registry.receivers().len();
+        let hearing = (0..all).filter(|at| hears(*at)).count();
+        let looking = match hearing {
+            hearing if hearing == all => Looking::Everywhere,
+            0 => Looking::Nowhere,
+            _ => Looking::Partly(self.registry.zones().first().map_or(Duration::ZERO, |site| site.presence.max_hold)),
+        };
+        self.triggers.looking(looking, self.now);
+    }
+
+    /// Stays that are long enough for rules.
+    fn dwell(&mut self, device: DeviceIndex, at: Timestamp) {
+        let presence = &self.presence;
+        self.triggers.seen(device, at, self.now, |zone| presence.is_inside(device, zone));
+        self.put_triggers();
+    }
+
+    /// What a device has come near to.
+    fn approach(&mut self, device: DeviceIndex, position: &Position) {
+        if self.triggers.wants_positions() {
+            self.triggers.position(device, position, self.now);
+            self.put_triggers();
+        }
     }
 
     fn heard(&mut self, heard: &DeviceSighting) {
@@ -446,6 +562,7 @@ impl Engine {
         // By no receiver: no radio's outage can hide it.
         self.presence.seen(device, None, heard.time, self.now);
         self.publish();
+        self.dwell(device, heard.time);
         self.sample(device, None, Sample { time: heard.time, anchor, rssi: heard.rssi.get() });
     }
 
@@ -549,6 +666,8 @@ impl Engine {
         self.outputs.push_back(Output::Position(Arc::clone(&self.registry.devices()[device.get()]), position));
         self.presence.reported(device, position, &membership, self.now);
         self.publish();
+        self.dwell(device, position.time);
+        self.approach(device, &position);
     }
 
     /// Whether a device that reports this may be in the store: within two standard deviations of the box of its outlines,
@@ -574,6 +693,10 @@ impl Engine {
     fn moved(&mut self, device: DeviceIndex, position: Position, membership: &Membership) {
         self.outputs.push_back(Output::Position(Arc::clone(&self.registry.devices()[device.get()]), position));
         self.presence.observe(device, position, membership, self.now);
+        if self.triggers.wants_positions() {
+            self.publish();
+            self.approach(device, &position);
+        }
     }
 
     /// Whether a time is too far from now to be believed; counts it.
@@ -593,30 +716,49 @@ impl Engine {
     fn publish(&mut self) {
         let events = self.presence.take_events();
         let mut changed: Vec<(DeviceIndex, Timestamp)> = Vec::new();
-        let mut zones: Vec<ZoneIndex> = Vec::new();
+        let mut zones: Vec<(ZoneIndex, Event)> = Vec::new();
         for event in events {
             self.changed.extend(self.registry.device(&event.device.id));
-            if event.kind != crate::presence::EventKind::Dwelled {
+            if event.kind != EventKind::Dwelled {
                 if let Some(device) = self.registry.device(&event.device.id)
                     && changed.last().is_none_or(|(last, _)| *last != device)
                 {
                     changed.push((device, event.decided_at));
                 }
-                if let Some(zone) = self.registry.zone(&event.zone.id)
-                    && !zones.contains(&zone)
-                {
-                    zones.push(zone);
+                if let Some(zone) = self.registry.zone(&event.zone.id) {
+                    match zones.iter_mut().find(|(known, _)| *known == zone) {
+                        Some((_, last)) => *last = event.clone(),
+                        None => zones.push((zone, event.clone())),
+                    }
                 }
             }
+            self.triggers.event(&event);
             self.outputs.push_back(Output::Event(event));
         }
+        for (zone, event) in &zones {
+            self.triggers.occupancy(self.presence.occupancy(*zone), event);
+        }
+        self.put_triggers();
         for (device, since) in changed {
             let presence = self.presence_of(device, since);
             self.outputs.push_back(Output::Presence(presence));
         }
-        for zone in zones {
+        for (zone, _) in zones {
             let id = self.registry.zones()[zone.get()].id.clone();
             self.outputs.push_back(Output::Occupancy(id, self.presence.occupancy(zone)));
+        }
+    }
+
+    /// Puts out what rules have made: after the events that it follows from.
+    fn put_triggers(&mut self) {
+        for made in self.triggers.take_made() {
+            self.outputs.push_back(match made {
+                Made::Fired(mut fired) => {
+                    fired.sequence = self.presence.claim();
+                    Output::Trigger(fired)
+                }
+                Made::CardEnded(device, trigger) => Output::CardEnded(device, trigger),
+            });
         }
     }
 }
@@ -653,3 +795,5 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trigger_tests;

@@ -8,6 +8,7 @@
 //! published, and the report that led to them acknowledged, when that is committed.
 
 pub mod control;
+mod facts;
 mod keeper;
 pub mod live;
 mod outlet;
@@ -24,12 +25,11 @@ use tracing::{info, warn};
 
 use crate::clock::{self, Clock};
 use crate::config::{GatewayConfig, Plans};
-use crate::engine::{Engine, Input, Prepared, ReceiverState};
+use crate::engine::{Engine, Input, Memory, Prepared, ReceiverState};
 use crate::http::{self, Delivery, ServeError, Services};
 use crate::model::{GatewayId, ReceiverId, SiteId, Timestamp};
 use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
 use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
-use crate::presence::Memory;
 use crate::record::{self, RecordStatus, Recorder};
 use crate::registrar::copy::{self, Copied, Copier, Waker};
 use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load, offline};
@@ -38,6 +38,7 @@ use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
 use crate::store::{self, Batch, Opened, Row, Store, StoreError};
 use control::Control;
+use facts::Facts;
 use keeper::{Keeper, Then};
 use live::{Live, Question};
 pub use outlet::Outlet;
@@ -126,7 +127,7 @@ struct ReceiverNow {
 /// Begins anew, or goes on with what an earlier life remembered and the events that wait since. Its own radios are yet to start.
 fn begin(engine: &mut Engine, earlier: Option<(Memory, usize)>, mine: &[ReceiverId], clock: &Clock) {
     if let Some((memory, waits)) = earlier {
-        let visits: usize = memory.devices.iter().map(|device| device.visits.len()).sum();
+        let visits: usize = memory.devices.iter().map(|device| device.presence.visits.len()).sum();
         info!(visits, waits, "goes on where it was at {}", clock.wall(memory.alive_at));
         engine.restore(memory, clock.now());
     } else {
@@ -199,6 +200,7 @@ pub async fn run(
     // The first registry is copied, too.
     waker.wake();
     let registrar = registrar(view, &engine, changes, (keeper.store(), waker), &live, &clock)?;
+    let facts = Facts::new(registrar.clone());
     let mut services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake());
     if config.record.days > 0 {
         services = services.recorded(config.data_dir.join(record::DIRECTORY));
@@ -246,9 +248,8 @@ pub async fn run(
             Some(question) = questions.recv() => live::answer(&engine, question, |at| clock.wall(at)),
             Some(received) = reports.recv() => {
                 changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
-                recorder.handle(&mut engine, Input::PositionReport(received.report), clock.now());
+                then.extend(hear(&mut engine, &recorder, &facts, received, clock.now()));
                 put_all(&mut engine, &mut outlet);
-                then.push(Box::new(move || received.token.acknowledge()));
             }
             () = until(&clock, deadline) => {
                 changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
@@ -610,6 +611,22 @@ fn catch_up(
         put_all(engine, outlet);
     }
     changed
+}
+
+/// Hands what came over MQTT to the engine. Gives what is to be done when that is committed.
+fn hear(
+    engine: &mut Engine,
+    recorder: &Recorder,
+    facts: &Facts,
+    received: mqtt::Report,
+    now: Timestamp,
+) -> Option<Then> {
+    let mqtt::Report { said, token } = received;
+    match said {
+        mqtt::Said::Report(report) => recorder.handle(engine, Input::PositionReport(report), now),
+        mqtt::Said::Facts { device, facts: said, is_old } => return facts.hear(engine, (device, said, is_old), token, now),
+    }
+    Some(Box::new(move || token.acknowledge()))
 }
 
 /// Hands one observation to the engine; whether a receiver's state changed.

@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// Print positions: time, device, x, y, level, accuracy, latitude, longitude
     #[arg(long, conflicts_with_all = ["explain", "against"])]
     positions: bool,
+    /// Print the CloudEvents of triggers that would be published
+    #[arg(long, conflicts_with_all = ["events", "positions", "explain", "against"])]
+    triggers: bool,
     /// Explain the events of that device: what was heard, how the probability went, and the settings it was held against
     #[arg(long, value_name = "DEVICE", conflicts_with = "against")]
     explain: Option<DeviceId>,
@@ -106,7 +109,8 @@ fn print(tape: &mut Tape, registry: Registry, args: Args) -> anyhow::Result<()> 
         let mut print = |engine: &mut Engine| -> anyhow::Result<()> {
             while let Some(output) = engine.poll_output() {
                 let line = match output {
-                    Output::Event(event) if !args.positions => wire::event(&context, &event)?.payload,
+                    Output::Event(event) if !args.positions && !args.triggers => wire::event(&context, &event)?.payload,
+                    Output::Trigger(fired) if args.triggers => wire::trigger(&context, &fired)?.payload,
                     Output::Position(device, position) if args.positions => {
                         wire::position_line(&context, &device.id, &position, engine.now())?
                     }

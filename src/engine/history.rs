@@ -164,6 +164,7 @@ impl History {
                 (heard.time, beacon.map(|beacon| (Radio::Beacon(beacon), heard.rssi.get())))
             }
             Input::PositionReport(report) => (report.time, None),
+            Input::Attributes(..) => (now, None),
             Input::Receiver(receiver, state) => {
                 self.receiver(receiver, *state, now);
                 (now, None)
@@ -217,7 +218,7 @@ impl History {
             }
             Input::Heard(heard) => self.registry.device(&heard.device),
             Input::PositionReport(report) => self.registry.device(&report.device),
-            Input::Receiver(..) => None,
+            Input::Attributes(..) | Input::Receiver(..) => None,
         };
         device == Some(self.device)
     }

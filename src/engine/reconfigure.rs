@@ -11,6 +11,7 @@ use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{Timestamp, ZoneId};
 use crate::position::{Drifts, Model};
 use crate::presence::{Health, Moves};
+use crate::trigger::Compiled;
 use crate::registry::{BeaconIndex, DeviceIndex, ReceiverIndex, Registry, Zone, ZoneIndex};
 
 /// What follows from a registry alone, and is shared between the engine and whoever prepares its next registry.
@@ -19,6 +20,7 @@ pub struct Tables {
     registry: Arc<Registry>,
     tree: Arc<ZoneTree>,
     shares: Arc<CellShares>,
+    compiled: Arc<Compiled>,
 }
 
 /// Another registry for an engine, with all that follows from it.
@@ -49,8 +51,10 @@ impl Tables {
     pub fn prepare(&self, next: Arc<Registry>) -> Prepared {
         let keeps_model = Model::is_shared(&self.registry, &next);
         let model = (!keeps_model).then(|| Box::new(Model::new(&next)));
+        let keeps_rules = Arc::ptr_eq(self.registry.rules(), next.rules()) && is_same_words(&self.registry, &next);
+        let compiled = if keeps_rules { Arc::clone(&self.compiled) } else { Arc::new(Compiled::new(&next)) };
         let tables = if keeps_model && is_same_ground(&self.registry, &next) {
-            Self { registry: next, tree: Arc::clone(&self.tree), shares: Arc::clone(&self.shares) }
+            Self { registry: next, tree: Arc::clone(&self.tree), shares: Arc::clone(&self.shares), compiled }
         } else {
             let tree = ZoneTree::new(&next);
             let own_grid;
@@ -61,10 +65,28 @@ impl Tables {
                 &own_grid
             };
             let shares = CellShares::new(&tree, grid, &next.site().margins, next.zones().len());
-            Self { registry: next, tree: Arc::new(tree), shares: Arc::new(shares) }
+            Self { registry: next, tree: Arc::new(tree), shares: Arc::new(shares), compiled }
         };
         Prepared { tables, model, before: Arc::clone(&self.registry) }
     }
+}
+
+/// Whether rules find the same zones and fixed beacons at the same places.
+fn is_same_words(one: &Registry, other: &Registry) -> bool {
+    let (ours, theirs) = (one.zones(), other.zones());
+    let is_same = |one: &Arc<Zone>, other: &Arc<Zone>| {
+        Arc::ptr_eq(one, other)
+            || (one.id == other.id && one.labels == other.labels && one.shape == other.shape && one.level == other.level)
+    };
+    let beacons = |rule: &Arc<crate::registry::Trigger>| {
+        rule.when.beacon().is_none_or(|id| {
+            let place = |of: &Registry| of.beacon(id).map(|at| of.beacons()[at.get()].fixed);
+            place(one) == place(other)
+        })
+    };
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(one, other)| is_same(one, other))
+        && one.rules().triggers.iter().all(beacons)
 }
 
 /// Whether every zone is where it was, and at its place in the list.
@@ -84,7 +106,12 @@ fn is_same_ground(one: &Registry, other: &Registry) -> bool {
 impl Engine {
     /// What a next registry is prepared from ([`Tables::prepare`]).
     pub fn tables(&self) -> Tables {
-        Tables { registry: Arc::clone(&self.registry), tree: Arc::clone(&self.tree), shares: Arc::clone(&self.shares) }
+        Tables {
+            registry: Arc::clone(&self.registry),
+            tree: Arc::clone(&self.tree),
+            shares: Arc::clone(&self.shares),
+            compiled: Arc::clone(&self.compiled),
+        }
     }
 
     /// Goes on with a registry that was prepared from the present one. Visits end where zone, device or consent are gone, or
@@ -95,7 +122,7 @@ impl Engine {
             return false;
         }
         self.advance(now);
-        let Prepared { tables: Tables { registry: next, tree, shares }, model, before } = prepared;
+        let Prepared { tables: Tables { registry: next, tree, shares, compiled }, model, before } = prepared;
         let place = |ids: &mut dyn Iterator<Item = Option<u32>>| ids.collect::<Vec<_>>();
         let zones: Vec<Option<ZoneIndex>> = before.zones().iter().map(|zone| next.zone(&zone.id)).collect();
         let devices: Vec<Option<DeviceIndex>> = before.devices().iter().map(|device| next.device(&device.id)).collect();
@@ -152,7 +179,12 @@ impl Engine {
                 Some(_) => {}
             }
         }
+        // What ended because of the change was decided under the rules before.
         self.publish();
+        self.triggers.reconfigure(Arc::clone(&next), Arc::clone(&compiled), &devices, self.now);
+        self.compiled = compiled;
+        self.put_triggers();
+        self.look();
         for zone in next.zones().iter().filter(|zone| before.zone(&zone.id).is_none()) {
             self.outputs.push_back(Output::Occupancy(zone.id.clone(), 0));
         }

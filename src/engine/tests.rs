@@ -112,6 +112,8 @@ fn drain(engine: &mut Engine) -> Vec<String> {
                 Some(format!("{} in {:?}", p.device.id, p.zones.iter().map(|z| z.zone.as_str()).collect::<Vec<_>>()))
             }
             Output::Position(..) => None,
+            Output::Trigger(fired) => Some(format!("{} fires for {}", fired.rule.id, fired.deduplication_key)),
+            Output::CardEnded(device, trigger) => Some(format!("card {trigger} of {device} ends")),
             Output::Receiver(receiver, health) => Some(format!("{receiver} {health:?}")),
         })
         .collect()

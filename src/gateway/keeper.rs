@@ -7,16 +7,21 @@ use tracing::warn;
 
 use super::outlet::Outlet;
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{DeviceRecord, Engine, Memory};
 use crate::model::{DeviceId, Timestamp};
-use crate::presence::{DeviceMemory, Memory};
 use crate::store::{Batch, Head, Row, Store};
+use crate::trigger::SiteHistory;
 
 /// While somebody is inside, it is written down this often that the gateway runs: after a power cut it is known so well
 /// when visits were last seen to go on.
 const ALIVE: Duration = Duration::from_secs(60);
 /// A device that is nowhere is remembered for so long: reports that are older are refused anyway.
 const REMEMBERED: Duration = Duration::from_secs(11 * 60);
+
+/// While rules wait for who stays away, that is written down every so many times.
+const WAITING: u32 = 10;
+/// The row of what rules remember of the site.
+const SITE_HISTORY: &str = "rules/site";
 
 /// What an answer waits for: the commit of what it led to.
 pub type Then = Box<dyn FnOnce() + Send>;
@@ -28,20 +33,35 @@ pub struct Keeper {
     clock: Clock,
     head: Head,
     alive_due: Timestamp,
+    /// How often it was due since anybody was inside.
+    waited: u32,
     /// Devices that are nowhere and still remembered, and since when.
     nowhere: BTreeMap<DeviceId, Timestamp>,
+}
+
+/// What rules remember of the site.
+fn site_history(store: &Store) -> SiteHistory {
+    let read = store.row(SITE_HISTORY).map_err(|error| error.to_string());
+    let read = read.and_then(|row| row.map(|row| serde_json::from_slice(&row).map_err(|e| e.to_string())).transpose());
+    match read {
+        Ok(site) => site.unwrap_or_default(),
+        Err(error) => {
+            warn!("what rules remember of the site cannot be read; it is forgotten: {error}");
+            SiteHistory::default()
+        }
+    }
 }
 
 impl Keeper {
     /// A keeper that goes on from `head` and `records`, and what the engine is to be restored from.
     pub fn new(store: Store, clock: Clock, head: Head, records: Vec<(DeviceId, Vec<u8>)>) -> (Self, Memory) {
         let now = clock.now();
-        let mut devices: Vec<DeviceMemory> = Vec::with_capacity(records.len());
+        let mut devices: Vec<DeviceRecord> = Vec::with_capacity(records.len());
         let mut nowhere = BTreeMap::new();
         for (id, record) in records {
-            match serde_json::from_slice::<DeviceMemory>(&record) {
-                Ok(memory) if memory.id == id => {
-                    if memory.visits.is_empty() {
+            match serde_json::from_slice::<DeviceRecord>(&record) {
+                Ok(memory) if memory.presence.id == id => {
+                    if !memory.is_lasting() {
                         nowhere.insert(id, now);
                     }
                     devices.push(memory);
@@ -50,8 +70,9 @@ impl Keeper {
                 Err(error) => warn!(device = %id, "the record of a device cannot be read; it is forgotten: {error}"),
             }
         }
-        let memory = Memory { began: head.began, sequence: head.sequence, alive_at: head.alive_at, devices };
-        (Self { store, clock, head, alive_due: now + ALIVE, nowhere }, memory)
+        let site = site_history(&store);
+        let memory = Memory { began: head.began, sequence: head.sequence, alive_at: head.alive_at, devices, site };
+        (Self { store, clock, head, alive_due: now + ALIVE, waited: 0, nowhere }, memory)
     }
 
     /// The store.
@@ -66,7 +87,11 @@ impl Keeper {
 
     /// As [`Keeper::keep`], with rows that change in the same transaction.
     pub fn keep_with(&mut self, engine: &mut Engine, outlet: &mut Outlet, rows: Vec<Row>, then: Vec<Then>) {
-        let mut then = then;
+        let (mut then, mut rows) = (then, rows);
+        if let Some(site) = engine.take_site_changed() {
+            // Ids, numbers and texts have a JSON form.
+            rows.push(Row { key: SITE_HISTORY.to_owned(), value: serde_json::to_vec(site).ok(), place: 0 });
+        }
         let entries = outlet.take_entries();
         then.extend(outlet.take_states());
         let changed = engine.take_changed();
@@ -77,7 +102,7 @@ impl Keeper {
         gone.iter().for_each(|device| outlet.forget(device));
         let mut devices: Vec<_> = changed.into_iter().map(|memory| self.record(memory)).collect();
         devices.extend(gone.into_iter().map(|device| (device, None)));
-        let head = (!entries.is_empty() || !devices.is_empty()).then(|| self.head(engine));
+        let head = (!entries.is_empty() || !devices.is_empty() || !rows.is_empty()).then(|| self.head(engine));
         self.store.write(Batch { entries, devices, head, rows, then });
     }
 
@@ -99,7 +124,11 @@ impl Keeper {
             self.nowhere.remove(device);
         }
         if gone.is_empty() && !engine.is_anybody_inside() {
-            return;
+            // Nobody is to be called absent for the time in which the gateway was off: that is known less well.
+            self.waited = (self.waited + 1) % WAITING;
+            if !engine.is_waiting() || self.waited > 0 {
+                return;
+            }
         }
         let devices = gone.into_iter().map(|device| (device, None)).collect();
         let head = Some(self.head(engine));
@@ -133,18 +162,19 @@ impl Keeper {
         self.store.close(within)
     }
 
-    fn record(&mut self, memory: DeviceMemory) -> (DeviceId, Option<Vec<u8>>) {
-        if memory.visits.is_empty() {
-            self.nowhere.insert(memory.id.clone(), self.clock.now());
+    fn record(&mut self, memory: DeviceRecord) -> (DeviceId, Option<Vec<u8>>) {
+        let id = memory.presence.id.clone();
+        if memory.is_lasting() {
+            self.nowhere.remove(&id);
         } else {
-            self.nowhere.remove(&memory.id);
+            self.nowhere.insert(id.clone(), self.clock.now());
         }
         match serde_json::to_vec(&memory) {
-            Ok(record) => (memory.id, Some(record)),
+            Ok(record) => (id, Some(record)),
             Err(error) => {
                 // Ids, numbers and texts have a JSON form: this cannot happen, and must not end anything.
-                warn!(device = %memory.id, "a device cannot be written down: {error}");
-                (memory.id, None)
+                warn!(device = %id, "a device cannot be written down: {error}");
+                (id, None)
             }
         }
     }

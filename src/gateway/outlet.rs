@@ -17,6 +17,7 @@ use crate::presence::{Event, ReceiverHealth};
 use crate::registry::Registry;
 use crate::store::{Class, Entry};
 use crate::throttle::Throttle;
+use crate::trigger::Fired;
 
 /// Positions in the presence topic are published at most this often for each device.
 const POSITION_INTERVAL: Duration = Duration::from_secs(10);
@@ -119,6 +120,12 @@ impl Outlet {
     pub fn put(&mut self, output: Output, at: Timestamp) {
         match output {
             Output::Event(event) => self.event(event, at),
+            Output::Trigger(fired) => self.trigger(*fired, at),
+            Output::CardEnded(device, trigger) => {
+                let topic = wire::card_topic(&self.context.site, &device, &trigger);
+                self.states.forget(&topic);
+                self.publisher.clear_state(&topic);
+            }
             Output::Receiver(receiver, health) => self.health(&receiver, health),
             Output::Occupancy(zone, inside) => {
                 let since = self.wall(at);
@@ -198,6 +205,37 @@ impl Outlet {
                 self.publisher.event(&event.device.id, message);
             }
             (Err(error), _) => self.cannot_say(&error),
+        }
+    }
+
+    fn trigger(&mut self, mut fired: Fired, made: Timestamp) {
+        let expires = fired.expires_at;
+        for at in [&mut fired.observed_at, &mut fired.decided_at, &mut fired.expires_at] {
+            *at = self.clock.as_ref().map_or(*at, |clock| clock.wall(*at));
+        }
+        fired.suspect = self.clock.as_ref().is_some_and(Clock::is_suspect);
+        let subject = fired.device.as_ref().map(|device| device.id.clone()).or_else(|| {
+            // Ids of both kinds are made of the same characters.
+            fired.zone.as_ref().and_then(|zone| DeviceId::new(zone.id.as_str()).ok())
+        });
+        let Some(device) = subject else { return };
+        match (wire::trigger(&self.context, &fired), &mut self.entries) {
+            (Ok(Message { topic, payload, .. }), Some(entries)) => entries.push(Entry {
+                sequence: fired.sequence,
+                device,
+                class: Class::Trigger { expires },
+                made,
+                topic,
+                payload,
+            }),
+            (Ok(message), None) => {
+                self.live.iter().for_each(|live| live.event(fired.sequence, &message.payload));
+                self.publisher.event(&device, message);
+            }
+            (Err(error), _) => self.cannot_say(&error),
+        }
+        if let Some(card) = wire::card(&self.context, &fired) {
+            self.follow(card);
         }
     }
 

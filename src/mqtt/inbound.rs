@@ -1,4 +1,4 @@
-//! What comes in over MQTT: position reports, and requests for a replay.
+//! What comes in over MQTT: position reports, facts of devices from the back end, and requests for a replay.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::connect::Settings;
 use super::publisher::Replays;
 use super::subscription::{AckToken, Delivered, Keep, Notice, Subscription};
-use super::wire::{ReportError, position_report, replay_request, replay_topic};
+use super::wire::{DeviceFacts, ReportError, device_facts, position_report, replay_request, replay_topic};
 use crate::config::MqttVersion;
 use crate::model::{DeviceId, GatewayId, SiteId};
 use crate::position::PositionReport;
@@ -22,11 +22,27 @@ use crate::throttle::Throttle;
 /// it is given (MQTT 5); others must be shed beyond, and a device's next report replaces what was shed.
 const CAPACITY: usize = 1024;
 
-/// A report, and the token to acknowledge it with after its commit.
+/// What was received.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// A device says where it is.
+    Report(PositionReport),
+    /// The back end says something of a device.
+    Facts {
+        /// Of whom.
+        device: DeviceId,
+        /// What.
+        facts: DeviceFacts,
+        /// Whether it was said before, and kept by the broker.
+        is_old: bool,
+    },
+}
+
+/// What was received, and the token to acknowledge it with after its commit.
 #[derive(Debug)]
 pub struct Report {
-    /// What the device says.
-    pub report: PositionReport,
+    /// What is said.
+    pub said: Said,
     /// To be acknowledged when it is safe.
     pub token: AckToken,
 }
@@ -41,7 +57,9 @@ pub struct InboundStatus {
     /// Of these, those dropped because the gateway was behind: sent at `QoS` 0, or by an MQTT 3.1.1 broker, which knows no
     /// bound.
     pub shed: u64,
-    /// Messages that are no reports, by kind.
+    /// Facts of devices read since the start.
+    pub facts: u64,
+    /// Messages that are neither, by kind.
     pub refused: BTreeMap<&'static str, u64>,
     /// Requests for a replay that were queued.
     pub replays: u64,
@@ -81,11 +99,12 @@ impl Inbound {
         let desk = Desk {
             site: site.clone(),
             positions: settings.topic(&format!("{site}/positions/")),
+            devices: settings.topic(&format!("{site}/devices/")),
             replay: settings.topic(&replay),
             replays,
             bounded: settings.version == MqttVersion::V5,
         };
-        let filters = [format!("{site}/positions/+"), replay];
+        let filters = [format!("{site}/positions/+"), format!("{site}/devices/+/attributes"), replay];
         let (subscription, notices) =
             Subscription::start(settings.with_suffix("-in"), &filters.each_ref().map(String::as_str), Keep::Messages);
         let (reports, receiver) = mpsc::channel(CAPACITY);
@@ -100,6 +119,14 @@ impl Inbound {
     }
 }
 
+fn count(status: &Mutex<InboundStatus>, said: &Said) {
+    let mut counts = lock(status);
+    match said {
+        Said::Report(_) => counts.reports += 1,
+        Said::Facts { .. } => counts.facts += 1,
+    }
+}
+
 fn lock(status: &Mutex<InboundStatus>) -> MutexGuard<'_, InboundStatus> {
     // Poisoned only by a panic while it was held, of which there is none below; counters stay usable.
     status.lock().unwrap_or_else(PoisonError::into_inner)
@@ -110,6 +137,7 @@ struct Desk {
     site: SiteId,
     /// The full topics; that of positions up to the device.
     positions: String,
+    devices: String,
     replay: String,
     replays: Option<Replays>,
     /// Whether the broker hands out no more than the window.
@@ -120,6 +148,14 @@ struct Desk {
 type Sorted<T> = Result<T, (&'static str, String)>;
 
 impl Desk {
+    fn said(&self, topic: &str, payload: &[u8], is_old: bool) -> Sorted<Said> {
+        let of = topic.strip_prefix(&self.devices).and_then(|rest| rest.strip_suffix("/attributes"));
+        let Some(id) = of else { return self.report(topic, payload).map(Said::Report) };
+        let device = DeviceId::new(id).map_err(|error| ("device_id", error.to_string()))?;
+        let facts = device_facts(payload).map_err(|error| (error.kind(), error.to_string()))?;
+        Ok(Said::Facts { device, facts, is_old })
+    }
+
     fn report(&self, topic: &str, payload: &[u8]) -> Sorted<PositionReport> {
         // A session that the broker kept may hold subscriptions of an earlier configuration.
         let id = topic.strip_prefix(&self.positions).ok_or_else(|| ("topic", "not a topic of this site".to_owned()))?;
@@ -177,15 +213,17 @@ async fn run(
                     }
                 }
             }
-            Notice::Message(Delivered { topic, payload, token, .. }) => match desk.report(&topic, &payload) {
-                Ok(report) => {
-                    lock(&status).reports += 1;
-                    let full = match reports.try_send(Report { report, token }) {
+            Notice::Message(Delivered { topic, payload, token, retained }) => match desk.said(&topic, &payload, retained) {
+                Ok(said) => {
+                    count(&status, &said);
+                    // A report is followed by the next one, facts are not.
+                    let may_be_shed = matches!(said, Said::Report(_));
+                    let full = match reports.try_send(Report { said, token }) {
                         Ok(()) => continue,
                         Err(mpsc::error::TrySendError::Full(report)) => report,
                         Err(mpsc::error::TrySendError::Closed(_)) => break,
                     };
-                    if desk.bounded && full.token.is_awaited() {
+                    if !may_be_shed || (desk.bounded && full.token.is_awaited()) {
                         // Reports without acknowledgement have filled the channel.
                         if reports.send(full).await.is_err() {
                             break;
@@ -202,7 +240,7 @@ async fn run(
                     token.acknowledge();
                     *lock(&status).refused.entry(kind).or_default() += 1;
                     if let Some(held_back) = refusals.pass(Instant::now()) {
-                        warn!(held_back, topic, "no position report: {error}");
+                        warn!(held_back, topic, "neither a position report nor facts of a device: {error}");
                     }
                 }
             },

@@ -26,7 +26,7 @@ pub mod wire;
 pub use clock::{Clock, Moment};
 pub use connect::{Endpoint, Settings, SettingsError, client_id};
 pub use failure::Failure;
-pub use inbound::{Inbound, InboundStatus, Report};
+pub use inbound::{Inbound, InboundStatus, Report, Said};
 pub use outbox::Limits;
 pub use publisher::{Backing, Intake, Publisher, PublisherStatus, ReplayRefused, Replays, Stored};
 pub use subscription::{AckToken, Delivered, Keep, Notice, Subscription};

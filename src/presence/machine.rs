@@ -172,6 +172,20 @@ impl Machine {
         self.sequence
     }
 
+    /// The `sequence` of the next event, which is something else's now.
+    pub fn claim(&mut self) -> u64 {
+        let claimed = self.sequence;
+        self.sequence += 1;
+        claimed
+    }
+
+    /// Whether a device is inside a zone, and not about to leave it.
+    pub fn is_inside(&self, device: DeviceIndex, zone: ZoneIndex) -> bool {
+        let state = self.devices[device.get()].as_deref();
+        let presence = state.and_then(|state| state.zones.iter().find(|presence| presence.zone == zone));
+        presence.is_some_and(|presence| matches!(presence.phase, Phase::Inside { .. }))
+    }
+
     /// Goes on where an earlier machine of the same epoch was at `memory.alive_at`. Call once, before anything else.
     ///
     /// Visits keep their ids, and time begins anew for them: who is not seen within `lost_after`, or was not looked for

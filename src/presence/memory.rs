@@ -115,6 +115,21 @@ impl ZoneMemory {
 }
 
 impl DeviceMemory {
+    /// Nothing was seen of it.
+    pub fn unseen(device: &Device) -> Self {
+        Self {
+            id: device.id.clone(),
+            kind: device.kind,
+            labels: device.labels.clone(),
+            last_seen: Timestamp::from_millis(0),
+            not_before: Timestamp::from_millis(0),
+            last_report: None,
+            position: None,
+            heard: Vec::new(),
+            visits: Vec::new(),
+        }
+    }
+
     /// The device, for an event about it: it agrees to nothing.
     pub(super) fn device(&self) -> Arc<Device> {
         Arc::new(Device {

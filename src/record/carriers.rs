@@ -158,7 +158,7 @@ fn stays(input: &Input, registry: &Registry, before: &Carriers, now: &Carriers) 
         }),
         Input::Heard(heard) => now.devices.contains(&heard.device),
         Input::PositionReport(report) => now.devices.contains(&report.device),
-        Input::Receiver(..) => false,
+        Input::Attributes(..) | Input::Receiver(..) => false,
     }
 }
 
@@ -168,6 +168,6 @@ pub(super) fn text(input: &Input) -> String {
         Input::Advertisement(heard) => sighting_line(heard),
         Input::Heard(heard) => device_sighting_line(heard),
         Input::PositionReport(report) => report_line(report),
-        Input::Receiver(..) => String::new(),
+        Input::Attributes(..) | Input::Receiver(..) => String::new(),
     }
 }

@@ -213,7 +213,8 @@ fn entry(registry: &Registry, clock: &Clock, input: &Input) -> Option<Entry> {
             let device = registry.device(&report.device)?;
             registry.devices()[device.get()].may_be_tracked().then(|| Entry::Report(report.clone()))
         }
-        Input::Receiver(..) => None,
+        // Facts about people are not for recordings.
+        Input::Attributes(..) | Input::Receiver(..) => None,
     }
 }
 

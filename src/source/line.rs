@@ -89,7 +89,7 @@ mod tests {
                 Input::Advertisement(heard) => sighting_line(&heard),
                 Input::Heard(heard) => device_sighting_line(&heard),
                 Input::PositionReport(report) => report_line(&report),
-                Input::Receiver(..) => unreachable!("a sightings file has no word for it"),
+                Input::Attributes(..) | Input::Receiver(..) => unreachable!("there is none of it above"),
             })
             .collect();
         assert_eq!(written, lines);

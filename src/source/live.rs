@@ -90,7 +90,8 @@ fn read(reader: impl Read, name: &str, sink: &Sink, faults: &mut Throttle) -> bo
                     return false;
                 }
             }
-            Ok((_, Input::Receiver(..))) => {}
+            // The back end says these over MQTT.
+            Ok((_, Input::Receiver(..) | Input::Attributes(..))) => {}
             Err(Cause::Read(error)) => {
                 warn!("{name} cannot be read: {error}");
                 return true;

@@ -186,6 +186,7 @@ struct Wire<'a> {
     longitude: Option<f64>,
     accuracy: Option<f64>,
     level: Option<i16>,
+    attributes: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 fn parse(
@@ -198,11 +199,24 @@ fn parse(
     }
     let wire: Wire<'_> = serde_json::from_slice(line).map_err(|error| json_error(&error))?;
     match (&wire.receiver, &wire.device) {
+        (None, Some(_)) if wire.attributes.is_some() => attributes(wire, heard_at),
         (Some(_), None) => sighting(wire, receivers, heard_at),
         (None, Some(_)) => by_device(wire, heard_at),
         (Some(_), Some(_)) => Err(SightingError::Both),
         (None, None) => Err(SightingError::Neither),
     }
+}
+
+/// What the back end says of a device.
+fn attributes(wire: Wire<'_>, heard_at: Option<Timestamp>) -> Result<(Timestamp, Input), SightingError> {
+    let missing = |member| SightingError::Missing { what: "line of attributes", member };
+    let time = match heard_at {
+        Some(heard_at) => heard_at,
+        None => wire.time.ok_or_else(|| missing("time"))?.0.parse()?,
+    };
+    let device = DeviceId::new(wire.device.as_ref().map(|text| &*text.0).unwrap_or_default())
+        .map_err(|error| SightingError::Id { member: "device", error })?;
+    Ok((time, Input::Attributes(device, wire.attributes.unwrap_or_default())))
 }
 
 /// A position report, or what a device heard.

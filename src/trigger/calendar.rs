@@ -24,6 +24,11 @@ impl Calendar {
         self.offset_ms = ms;
     }
 
+    /// By how many milliseconds the wall clock is ahead.
+    pub const fn offset(&self) -> i64 {
+        self.offset_ms
+    }
+
     /// What the clock on the wall shows.
     pub fn local(&self, at: Timestamp) -> DateTime {
         self.zone.to_datetime(self.instant(at))

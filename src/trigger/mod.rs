@@ -11,14 +11,21 @@ mod calendar;
 mod caps;
 mod condition;
 mod gate;
+mod history;
 mod hours;
+mod moment;
+mod rules;
 mod sequence;
+mod stage;
 
 pub use calendar::Calendar;
 pub use caps::Ledger;
 pub use condition::{Condition, ConditionError, Data, Declared, Facts, MOST_ELEMENTS, Missing, Seen, Template};
 pub use gate::{Gate, HeldBack};
+pub use history::{Decision, DeviceHistory, Outcome, SiteHistory};
+pub use rules::Compiled;
 pub use sequence::{Progress, Steps};
+pub use stage::{Fired, Looking, Made, Stage};
 
 #[cfg(test)]
 mod model_tests;

@@ -5,15 +5,18 @@
 //! not apply is absent, never `null`, and the same event always gives the same bytes. The schemas are in
 //! `docs/schemas`; version 1 only grows.
 
+mod attributes;
 mod event;
 mod replay;
 mod report;
 mod state;
+mod trigger;
 
 use bytes::Bytes;
 
 use crate::model::{DeviceId, Frame, GatewayId, Position, SiteId, Timestamp};
 
+pub use attributes::{DeviceFacts, device_facts};
 pub use event::{SCHEMA as EVENT_SCHEMA, event, samples};
 pub use replay::{ReplayDone, ReplayError, ReplayRequest, replay_done, replay_request, replay_topic};
 pub use report::{ReportError, position_report};
@@ -21,6 +24,7 @@ pub use state::{
     DriftWords, GatewayState, ReceiverStatus, Status, StoreWords, occupancy, occupancy_topic, presence, presence_topic,
     status_topic,
 };
+pub use trigger::{SCHEMA as TRIGGER_SCHEMA, card, card_topic, trigger};
 
 /// The greatest payload in bytes, in either direction.
 pub const MAX_PAYLOAD: usize = 64 * 1024;

@@ -72,12 +72,12 @@ class Dispatching:
         self.assertEqual(
             [(line["title"], line["body"]) for line in one.lines],
             [
-                ("Welcome to Market Hall", "Tap to see the map, your offers and how to pay without queueing."),
+                ("Welcome", "Market Hall: tap to see the map, your offers and how to pay without queueing."),
                 ("Bakery", "Second loaf at half price"),
-                ("Still in your basket", "Espresso beans, Croissants is waiting for you."),
+                ("Still in your basket", "Waiting for you: Espresso beans, Croissants"),
                 ("Goes well with it", "Second loaf at half price"),
-                ("We have not seen you for a while", "Come by: a surprise is waiting for you at Market Hall"),
-                ("Continue where you left off", "What you looked at online is at Bakery"),
+                ("We have not seen you for a while", "Market Hall: come by, a surprise is waiting for you"),
+                ("Continue where you left off", "What you looked at online is here: Bakery"),
                 ("Market Hall", "Second loaf at half price"),
                 ("Hello", "{facts.site.name}"),
             ],
@@ -149,6 +149,15 @@ class Dispatching:
             self.assertGreater(len(each.lines), 10)
             each.stop()
 
+    def test_what_comes_for_one_that_is_away_waits_for_it(self):
+        one, two = self.dispatcher("one"), self.dispatcher("two")
+        two.stop()
+        sent = [trigger() for _ in range(20)]
+        self.client().fire(*sent)
+        two = self.dispatcher("two")
+        wait_for("all of them", lambda: len(one.lines) + len(two.lines) >= 20)
+        self.assertEqual(sorted(one.ids() + two.ids()), sorted(each["id"] for each in sent))
+
     def test_a_webhook_that_is_down_is_waited_for(self):
         hook = Hook()
         self.addCleanup(hook.close)
@@ -206,6 +215,21 @@ class Dispatching:
 class Python(Dispatching, Case):
     def start(self, *arguments):
         return Process(self, [support.sys.executable, "-B", support.PYTHON / "dispatcher.py", *map(str, arguments)])
+
+    def test_one_that_leaves_takes_nothing_with_it(self):
+        one, two = self.dispatcher("one"), self.dispatcher("two")
+        two.stop()
+        client, sent = self.client(), [trigger() for _ in range(20)]
+        client.fire(*sent)
+        wait_for("its share", lambda: one.lines)
+        leaving = self.start("--broker", f"mqtt://127.0.0.1:{self.port}", "--client-id", "two", "--state", f"{self.dir}/state-two", "--metrics-port", "-1", "--leave")
+        self.assertEqual(leaving.child.wait(support.PATIENCE), 0)
+        self.assertGreater(len(leaving.lines), 0)
+        more = [trigger() for _ in range(20)]
+        client.fire(*more)
+        wait_for("all of them", lambda: len(one.lines) + len(leaving.lines) >= 40)
+        self.assertEqual(sorted(one.ids() + leaving.ids()), sorted(each["id"] for each in sent + more))
+        self.assertEqual(one.ids()[-20:], [each["id"] for each in more])
 
     def test_cards_are_shown_until_they_are_cleared(self):
         client = self.client()

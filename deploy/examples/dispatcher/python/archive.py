@@ -82,10 +82,12 @@ class Archive:
         """What is below that number was made."""
         self.database.execute("UPDATE epochs SET next = max(next, ?) WHERE site = ? AND epoch = ?", (next_sequence, site, epoch))
 
-    def last_wanted(self, site, epoch):
+    def first_missing(self, site, epoch):
         """The number to go on with after an absence; None where nothing has been wanted yet."""
         row = self.database.execute("SELECT first, next FROM epochs WHERE site = ? AND epoch = ?", (site, epoch)).fetchone()
-        return row[1] if row and row[0] is not None else None
+        if row is None or row[0] is None:
+            return None
+        return next((start for start, _ in self._missing(site, epoch, *row)), row[1])
 
     def set_over(self, site, epoch=None):
         """All epochs of a site are over, but for that one."""
@@ -260,7 +262,7 @@ def main():
         for message in batch:
             broker.ack(message)
         for site, epoch, gateway in tails:
-            first = archive.last_wanted(site, epoch)
+            first = archive.first_missing(site, epoch)
             if first is not None:
                 requests.ask(site, epoch, gateway, first, first + MOST_AT_ONCE - 1)
         if time.monotonic() - looked >= 1.0 and broker.connected.is_set():

@@ -224,6 +224,7 @@ def main():
     link.option(parser, "--schema", str(HERE / "../../../../docs/schemas/trigger.json"), help="the schema of triggers")
     link.option(parser, "--metrics-port", "9464", type=int, help="loopback port for Prometheus; 0 takes a free one, -1 none")
     parser.add_argument("--cards", action="store_true", help="follow the cards, too; only one dispatcher should")
+    parser.add_argument("--leave", action="store_true", help="take nothing new, deal with what was handed to this client id, end its session")
     options = parser.parse_args()
 
     channels = {}
@@ -249,15 +250,20 @@ def main():
     cards = f"{options.prefix}/{options.site}/cards/#"
     if options.cards:
         topics.append(cards)
-    broker = link.Link(options, options.client_id, topics)
+    broker = link.Link(options, options.client_id, topics, leave=options.leave)
     broker.start()
     depth = len(options.prefix.split("/")) + 1
+    quiet_since = time.monotonic()
     while not stop.is_set() and not broker.failed.is_set():
         metrics.set("dispatcher_waiting", broker.inbox.qsize())
         metrics.set("dispatcher_connected", int(broker.connected.is_set()))
+        if not broker.connected.is_set():
+            quiet_since = time.monotonic()
         try:
             message = broker.inbox.get(timeout=0.2)
         except queue.Empty:
+            if options.leave and broker.connected.is_set() and time.monotonic() - quiet_since > 3:
+                break
             continue
         metrics.add("dispatcher_received_total")
         if not broker.is_current(message):
@@ -265,6 +271,7 @@ def main():
         act = dispatcher.card if message.topic.split("/")[depth] == "cards" else dispatcher.trigger
         if act(message.topic, message.payload):
             broker.ack(message)
+        quiet_since = time.monotonic()
     broker.stop()
     remembered.close()
     return 1 if broker.failed.is_set() else 0

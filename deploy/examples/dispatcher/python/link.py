@@ -50,12 +50,13 @@ class Link:
     After a broken connection the broker sends again what was not acknowledged, perhaps under a number that was given to another message
     before. So each message knows its connection, and those of older ones are neither handled nor acknowledged."""
 
-    def __init__(self, options, client_id, topics, receive_maximum=32):
+    def __init__(self, options, client_id, topics, receive_maximum=32, leave=False):
         self.inbox = queue.Queue()
         self.failed = threading.Event()
         self.connected = threading.Event()
         self.session_present = False
         self._topics = topics
+        self._leave = leave
         self._connection = 0
         self._lock = threading.Lock()
         self._connect_properties = Properties(PacketTypes.CONNECT)
@@ -86,8 +87,11 @@ class Link:
         self._client.loop_start()
 
     def stop(self):
-        """Goes away; the session stays."""
-        self._client.disconnect()
+        """Goes away; the session stays, but of who leaves."""
+        properties = Properties(PacketTypes.DISCONNECT)
+        if self._leave:
+            properties.SessionExpiryInterval = 0
+        self._client.disconnect(properties=properties)
         self._client.loop_stop()
 
     def is_current(self, message):
@@ -108,6 +112,11 @@ class Link:
         with self._lock:
             self._connection += 1
         self.session_present = flags.session_present
+        if self._leave:
+            # What was handed to us already still comes.
+            client.unsubscribe(self._topics)
+            self.connected.set()
+            return
         # Retained messages only where the subscription is new: else the session has what is new.
         client.subscribe([(topic, SubscribeOptions(qos=1, retainHandling=1)) for topic in self._topics])
         self.connected.set()

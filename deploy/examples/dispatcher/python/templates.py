@@ -12,7 +12,7 @@ class Templates:
 
     `{data.headline|facts.zone.name|our shop}` is the first of these that there is: a path into the trigger's `data` or `facts`,
     or, where it is no path, the text itself. A campaign without a template of its own takes that of the longest name that it begins
-    with (`churn-2026` that of `churn`), else the default."""
+    with (`churn-2026` that of `churn`), else the default. A rule whose own data has a `title` or a `body` has the last word."""
 
     def __init__(self, path):
         with open(path, encoding="utf-8") as file:
@@ -26,8 +26,8 @@ class Templates:
         """Title and body."""
         data = trigger["data"]
         scope = {"data": data["data"], "facts": data["facts"], "trigger": data["trigger"], "campaign": data["campaign"], "subject": trigger["subject"]}
-        template = self._of(data["campaign"])
-        return tuple(_fill(template[part], scope) for part in ("title", "body"))
+        template, own = self._of(data["campaign"]), data["data"]
+        return tuple(own[part] if isinstance(own.get(part), str) else _fill(template[part], scope) for part in ("title", "body"))
 
     def _of(self, campaign):
         if campaign in self._campaigns:

@@ -212,8 +212,8 @@ class Words(Case):
         self.assertEqual(len(bodies), 7)
 
     def test_the_rule_has_the_first_word(self):
-        self.assertEqual(self.rendered("abandonment", title="Hi", body="there"), ("Hi", "there is waiting for you."))
-        self.assertEqual(self.rendered("abandonment")[1], "Espresso beans, Croissants is waiting for you.")
+        self.assertEqual(self.rendered("abandonment", title="Hi", body="there"), ("Hi", "there"))
+        self.assertEqual(self.rendered("abandonment")[1], "Waiting for you: Espresso beans, Croissants")
 
     def test_a_campaign_takes_the_template_of_its_kind(self):
         self.assertEqual(self.rendered("churn-2026"), self.rendered("churn"))

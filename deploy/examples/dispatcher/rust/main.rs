@@ -30,7 +30,7 @@ use metrics::Metrics;
 #[derive(Debug, Parser)]
 #[command(name = "dispatcher", args_override_self = true)]
 struct Arguments {
-    /// mqtt://HOST[:PORT], or mqtts:// with TLS
+    /// Where the broker is: `mqtt://HOST[:PORT]`, or `mqtts://` with TLS
     #[arg(long, default_value = "mqtt://localhost")]
     broker: url::Url,
     /// Name at the broker

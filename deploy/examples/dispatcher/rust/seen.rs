@@ -78,7 +78,7 @@ impl Seen {
             kept: 0,
             known: HashMap::new(),
         };
-        seen.locked(|seen| seen.compact())?;
+        seen.locked(Self::compact)?;
         Ok(seen)
     }
 

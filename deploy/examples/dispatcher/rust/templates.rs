@@ -28,7 +28,10 @@ impl Templates {
     /// Title and body.
     pub fn render(&self, trigger: &Value) -> (String, String) {
         let template = self.of(trigger["data"]["campaign"].as_str().unwrap_or_default());
-        (fill(&template.title, trigger), fill(&template.body, trigger))
+        // A rule whose own data has them has the last word.
+        let own = |part: &str| trigger["data"]["data"][part].as_str().map(str::to_owned);
+        let title = own("title").unwrap_or_else(|| fill(&template.title, trigger));
+        (title, own("body").unwrap_or_else(|| fill(&template.body, trigger)))
     }
 
     /// The campaign's own; that of the longest name that it begins with (`churn-2026`: `churn`); the default.

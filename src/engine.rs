@@ -24,9 +24,7 @@ use std::time::Duration;
 
 use crate::advert::{Advertisement, DeviceSighting};
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
-use crate::model::{
-    DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, TriggerId, ZoneId,
-};
+use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, TriggerId, ZoneId};
 use crate::position::{
     AnchorIndex, BATCH, Drift, Drifts, Filter, Model, PositionReport, SILENT_INTERVAL, Sample, in_silence,
 };

@@ -14,9 +14,7 @@ use super::rules::{Compiled, Rule, Waits, ZoneSet};
 use super::{Calendar, Decision, DeviceHistory, Missing, Outcome, SiteHistory, Steps};
 use crate::model::{DeviceId, Position, Timestamp, TriggerId, ZoneId};
 use crate::presence::{Event, EventKind, Reason};
-use crate::registry::{
-    Absence, Bound, Device, DeviceIndex, DeviceKind, Registry, Trigger, When, Zone, ZoneIndex,
-};
+use crate::registry::{Absence, Bound, Device, DeviceIndex, DeviceKind, Registry, Trigger, When, Zone, ZoneIndex};
 
 /// Who was near goes on to be near until so much farther away.
 const NEAR_FACTOR: f64 = 1.5;
@@ -416,8 +414,9 @@ impl Stage {
         if total {
             let Some(stay) = &mut history.stay else { return };
             let sum = stay.totals.entry(trigger.clone()).or_default();
-            let is_in_another =
-                zones.iter().any(|zone| before.get(&self.registry.zones()[zone.get()].id).is_some_and(|z| z.open.is_some()));
+            let is_in_another = zones
+                .iter()
+                .any(|zone| before.get(&self.registry.zones()[zone.get()].id).is_some_and(|z| z.open.is_some()));
             if sum.done || (is_in_another && sum.since.is_some()) {
                 return;
             }
@@ -425,13 +424,7 @@ impl Stage {
             at = event.observed_at + Duration::from_millis((after.as_millis() as i64 - sum.ms).max(0) as u64);
         }
         history.dwells.retain(|dwell| dwell.trigger != trigger || dwell.visit != event.visit_id);
-        history.dwells.push(Dwell {
-            trigger,
-            zone: event.zone.id.clone(),
-            visit: event.visit_id,
-            event: event.id,
-            at,
-        });
+        history.dwells.push(Dwell { trigger, zone: event.zone.id.clone(), visit: event.visit_id, event: event.id, at });
     }
 
     fn exited(&mut self, device: DeviceIndex, history: &mut DeviceHistory, event: &Event) {
@@ -534,9 +527,9 @@ impl Stage {
         absence: Absence,
         event: &Event,
     ) {
-        let is_in_another = zones
-            .iter()
-            .any(|zone| history.zones.get(&self.registry.zones()[zone.get()].id).is_some_and(|zone| zone.open.is_some()));
+        let is_in_another = zones.iter().any(|zone| {
+            history.zones.get(&self.registry.zones()[zone.get()].id).is_some_and(|zone| zone.open.is_some())
+        });
         if is_in_another {
             return;
         }
@@ -556,25 +549,21 @@ impl Stage {
             }
         };
         let left_attended = history.zones.get(&event.zone.id).map_or(0, |zone| zone.left_attended);
-        history.away.insert(id.clone(), Away {
-            event: event.id,
-            visit: event.visit_id,
-            zone: event.zone.id.clone(),
-            left: event.observed_at,
-            left_attended,
-            need,
-            not_before: None,
-        });
+        history.away.insert(
+            id.clone(),
+            Away {
+                event: event.id,
+                visit: event.visit_id,
+                zone: event.zone.id.clone(),
+                left: event.observed_at,
+                left_attended,
+                need,
+                not_before: None,
+            },
+        );
     }
 
-    fn end_total(
-        &self,
-        history: &mut DeviceHistory,
-        id: &TriggerId,
-        zones: &ZoneSet,
-        after: Duration,
-        event: &Event,
-    ) {
+    fn end_total(&self, history: &mut DeviceHistory, id: &TriggerId, zones: &ZoneSet, after: Duration, event: &Event) {
         let open = zones.iter().find_map(|zone| {
             let zone = &self.registry.zones()[zone.get()].id;
             history.zones.get(zone).and_then(|known| Some((zone.clone(), known.open?)))
@@ -589,19 +578,14 @@ impl Stage {
                 history.dwells.push(dwell);
             }
             None => {
-                *sum = Total { ms: sum.ms + event.observed_at.since(since).as_millis() as i64, since: None, done: false };
+                *sum =
+                    Total { ms: sum.ms + event.observed_at.since(since).as_millis() as i64, since: None, done: false };
             }
         }
     }
 
     /// A device was seen at that time. `is_inside` says whether it is inside that zone, not about to leave it.
-    pub fn seen(
-        &mut self,
-        device: DeviceIndex,
-        at: Timestamp,
-        now: Timestamp,
-        is_inside: impl Fn(ZoneIndex) -> bool,
-    ) {
+    pub fn seen(&mut self, device: DeviceIndex, at: Timestamp, now: Timestamp, is_inside: impl Fn(ZoneIndex) -> bool) {
         let Some(history) = self.devices[device.get()].as_deref() else { return };
         if !history.dwells.iter().any(|dwell| dwell.at <= at) {
             return;
@@ -624,14 +608,8 @@ impl Stage {
                 duration_ms: Some(at.since(entered).as_millis() as i64),
                 ..Happening::default()
             };
-            let one = Try {
-                rule,
-                device: Some(device),
-                zone,
-                observed_at: at,
-                cause: vec![dwell.event],
-                about: dwell.visit,
-            };
+            let one =
+                Try { rule, device: Some(device), zone, observed_at: at, cause: vec![dwell.event], about: dwell.visit };
             self.attempt(&mut history, one, happening, now);
             self.changed.insert(device);
         }
@@ -659,8 +637,7 @@ impl Stage {
             } else if !was_near && is_near {
                 let Some(mut history) = self.devices[device.get()].take() else { return };
                 history.near.insert(id.clone());
-                let happening =
-                    Happening { kind: "approach", distance: Some(distance), ..Happening::default() };
+                let happening = Happening { kind: "approach", distance: Some(distance), ..Happening::default() };
                 let one = Try {
                     rule,
                     device: Some(device),
@@ -706,7 +683,8 @@ impl Stage {
                     cause: vec![event.id],
                     about: event.id,
                 };
-                let mut history = DeviceHistory { decisions: std::mem::take(&mut self.site.decisions), ..Default::default() };
+                let mut history =
+                    DeviceHistory { decisions: std::mem::take(&mut self.site.decisions), ..Default::default() };
                 self.attempt(&mut history, one, happening, event.decided_at);
                 self.site.decisions = history.decisions;
             }
@@ -739,19 +717,10 @@ impl Stage {
             }
             history.away.remove(&id);
             let zone = self.registry.zone(&away.zone).map(|at| Arc::clone(&self.registry.zones()[at.get()]));
-            let happening = Happening {
-                kind: "absent",
-                away_ms: Some(attended - away.left_attended),
-                ..Happening::default()
-            };
-            let one = Try {
-                rule,
-                device: Some(device),
-                zone,
-                observed_at: now,
-                cause: vec![away.event],
-                about: away.visit,
-            };
+            let happening =
+                Happening { kind: "absent", away_ms: Some(attended - away.left_attended), ..Happening::default() };
+            let one =
+                Try { rule, device: Some(device), zone, observed_at: now, cause: vec![away.event], about: away.visit };
             self.attempt(&mut history, one, happening, now);
         }
         self.devices[device.get()] = Some(history);

@@ -301,7 +301,9 @@ impl DeviceHistory {
         if before.is_none() && self.zones.len() >= MOST_ZONES {
             let oldest = self.zones.iter().filter(|(id, zone)| zone.open.is_none() && !id.is_site());
             let oldest = oldest.min_by_key(|(_, zone)| zone.entered).map(|(id, _)| id.clone());
-            oldest.iter().for_each(|id| drop(self.zones.remove(id)));
+            if let Some(oldest) = oldest {
+                self.zones.remove(&oldest);
+            }
         }
         let left = before.as_ref().and_then(|known| known.left);
         self.zones.insert(

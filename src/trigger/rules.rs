@@ -53,7 +53,7 @@ pub(super) enum Waits {
 /// A rule made ready.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
-    pub(super) rule: Arc<Trigger>,
+    pub(super) def: Arc<Trigger>,
     pub(super) waits: Waits,
     pub(super) condition: Option<Condition>,
     pub(super) key: Option<Template>,
@@ -187,7 +187,7 @@ impl Rule {
         let is_plain = condition.is_none() && data.is_plain() && key.as_ref().is_none_or(Template::is_plain);
         Ok(Self {
             waits: Waits::new(&rule.when, registry),
-            rule: Arc::clone(rule),
+            def: Arc::clone(rule),
             condition,
             key,
             data,

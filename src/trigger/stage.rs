@@ -335,10 +335,10 @@ impl Stage {
             Happening { kind: "entered", duration_ms: Some(0), initial: Some(event.initial), ..Happening::default() };
         let mut tries = Vec::new();
         for rule in compiled.entered[zone.get()].iter().map(|at| &compiled.rules[*at]) {
-            let id = &rule.rule.id;
+            let id = &rule.def.id;
             let mut cause = vec![event.id];
             let mut away_ms = None;
-            let matched = match (&rule.waits, &rule.rule.when) {
+            let matched = match (&rule.waits, &rule.def.when) {
                 (Waits::Entered(_), _) => true,
                 (Waits::FirstVisit(zones), _) => {
                     !zones.iter().any(|zone| before.contains_key(&self.registry.zones()[zone.get()].id))
@@ -409,7 +409,7 @@ impl Stage {
         before: &BTreeMap<ZoneId, ZoneHistory>,
         event: &Event,
     ) {
-        let trigger = rule.rule.id.clone();
+        let trigger = rule.def.id.clone();
         let mut at = event.observed_at + after;
         if total {
             let Some(stay) = &mut history.stay else { return };
@@ -473,12 +473,12 @@ impl Stage {
             known.left_attended = attended - late;
         }
         for rule in rules.iter().map(|at| &compiled.rules[*at]) {
-            match (&rule.waits, &rule.rule.when) {
+            match (&rule.waits, &rule.def.when) {
                 (Waits::Absent(zones), When::Absent { absence, .. }) if is_gone => {
                     self.begin_absence(history, rule, zones, *absence, event);
                 }
                 (Waits::Dwelled(zones), When::Dwelled { after, total: true, .. }) => {
-                    self.end_total(history, &rule.rule.id, zones, *after, event);
+                    self.end_total(history, &rule.def.id, zones, *after, event);
                 }
                 _ => {}
             }
@@ -511,8 +511,8 @@ impl Stage {
             // Where nobody looked for a while, it may have been there.
             let looked = attended - stay.began_attended;
             if event.decided_at.since(stay.began).as_millis() as i64 != looked || event.held {
-                history.decide(&rule.rule.id, event.decided_at, Outcome::NotObserved, None);
-                self.count(&rule.rule.id, Outcome::NotObserved);
+                history.decide(&rule.def.id, event.decided_at, Outcome::NotObserved, None);
+                self.count(&rule.def.id, Outcome::NotObserved);
                 continue;
             }
             one(self, history, rule, vec![was_in, event.id]);
@@ -533,7 +533,7 @@ impl Stage {
         if is_in_another {
             return;
         }
-        let id = &rule.rule.id;
+        let id = &rule.def.id;
         let need = match absence {
             Absence::For(duration) => duration.as_millis() as i64,
             Absence::Usual { factor, min_visits } => {
@@ -621,7 +621,7 @@ impl Stage {
         let compiled = Arc::clone(&self.compiled);
         for rule in compiled.approach.iter().map(|at| &compiled.rules[*at]) {
             let Waits::Approach { at, level, within, zone } = &rule.waits else { continue };
-            let id = &rule.rule.id;
+            let id = &rule.def.id;
             let distance = position.point.distance(*at);
             let known = self.devices[device.get()].as_deref();
             let Some(stay) = known.and_then(|history| history.stay.as_ref()) else { return };
@@ -661,13 +661,13 @@ impl Stage {
         let Some(zone) = self.registry.zone(&event.zone.id) else { return };
         let compiled = Arc::clone(&self.compiled);
         for rule in compiled.occupancy[zone.get()].iter().map(|at| &compiled.rules[*at]) {
-            let When::Occupancy { bound, until, .. } = &rule.rule.when else { continue };
+            let When::Occupancy { bound, until, .. } = &rule.def.when else { continue };
             let (is_beyond, is_back) = match bound {
                 Bound::Above(above) => (inside > *above, inside <= *until),
                 Bound::Below(below) => (inside < *below, inside >= *until),
             };
             // A store is empty when it opens: that is no news.
-            let armed = self.site.armed.entry(rule.rule.id.clone()).or_insert(matches!(bound, Bound::Above(_)));
+            let armed = self.site.armed.entry(rule.def.id.clone()).or_insert(matches!(bound, Bound::Above(_)));
             if is_back && !*armed {
                 *armed = true;
                 self.is_site_changed = true;
@@ -776,10 +776,10 @@ impl Stage {
             seen: None,
         };
         let rule = one.rule;
-        let id = &rule.rule.id;
+        let id = &rule.def.id;
         let (outcome, detail) = match self.judge(history, &one, device, &mut moment, now) {
             Ok(fired) => {
-                if rule.rule.then.card && device.is_some() {
+                if rule.def.then.card && device.is_some() {
                     history.cards.insert(id.clone());
                 }
                 self.made.push(Made::Fired(Box::new(fired)));
@@ -804,10 +804,8 @@ impl Stage {
         now: Timestamp,
     ) -> Result<Fired, (Outcome, Option<String>)> {
         let rule = one.rule;
-        let def = &rule.rule;
+        let def = &rule.def;
         let id = &def.id;
-        let known = device.map(|_| ());
-        let about = |history: &'_ DeviceHistory| -> bool { known.is_some() && !history.is_empty() };
         let missing = |Missing(what): Missing| (Outcome::Missing, Some(what));
         let channels = match device {
             Some(device) => channels(def, device).ok_or((Outcome::NoConsent, None))?,
@@ -819,7 +817,7 @@ impl Stage {
             return Err((Outcome::Holdout, None));
         }
         if let Some(condition) = &rule.condition {
-            let seen = moment.seen(about(history).then_some(&*history), def);
+            let seen = moment.seen(device.map(|_| &*history), def);
             if !condition.holds(seen).map_err(missing)? {
                 return Err((Outcome::Condition, None));
             }
@@ -837,7 +835,7 @@ impl Stage {
                 gate.judge(now, visit, ledger, &self.calendar).map_err(held)?;
             }
         }
-        let snapshot = about(history).then(|| &*history);
+        let snapshot = device.map(|_| &*history);
         let trigger_id = trigger_id(one, def, device);
         let (data, key) = {
             let plain;

@@ -142,6 +142,8 @@ class Hook:
                 try:
                     self.send_response(hook.status)
                     self.send_header("Content-Length", "0")
+                    if 300 <= hook.status < 400:
+                        self.send_header("Location", hook.url)
                     self.end_headers()
                 except OSError:
                     pass

@@ -248,6 +248,11 @@ class Dispatching:
         wait_for("both are put aside", lambda: (self.dir / "aside").exists() and len((self.dir / "aside").read_text().splitlines()) == 2)
         self.assertEqual([json.loads(line)["reason"] for line in (self.dir / "aside").read_text().splitlines()], ["rejected", "unroutable"])
         self.assertEqual(len(hook.posts), 1)
+        # A POST that is sent elsewhere would arrive as something else.
+        hook.status = 302
+        self.client().fire(trigger())
+        wait_for("it is put aside", lambda: len((self.dir / "aside").read_text().splitlines()) == 3)
+        self.assertEqual(len(hook.posts), 2)
         one.stop()
 
     def test_a_wrong_channel_is_an_error_at_once(self):

@@ -38,6 +38,8 @@ METRICS = {
 }
 # So large a file of what was put aside is enough; the one before is kept as FILE.1.
 ASIDE_BYTES = 10_000_000
+# Where nothing has come for so long, all has come that the broker held.
+QUIET_S = 3.0
 
 
 class Invalid(Exception):
@@ -154,7 +156,6 @@ class Dispatcher:
             except outward.Never as error:
                 return self._skip("rejected", topic, payload, str(error))
             self._seen.set_card(topic, message["id"] if payload else None)
-            self._metrics.add("dispatcher_cards", 1 if payload and shown is None else -1 if not payload else 0)
             return True
         return False
 
@@ -164,6 +165,8 @@ class Dispatcher:
 
         try:
             trigger = json.loads(payload.decode(), parse_constant=constant)
+            # What cannot be said again as JSON in UTF-8: 1e999, half of a pair of surrogates.
+            json.dumps(trigger, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:
             raise Invalid(f"no JSON: {error}") from error
         error = jsonschema.exceptions.best_match(self._validator.iter_errors(trigger))
@@ -246,6 +249,8 @@ def main():
     remembered = seen.Seen(options.state, options.client_id, options.remember_days * 86_400)
     dispatcher = Dispatcher(schema, Templates(options.templates), channels, remembered, Aside(options.aside), metrics, stop)
 
+    stale = set()
+    metrics.set("dispatcher_cards", len(remembered.cards()))
     topics = [f"$share/{options.group}/{options.prefix}/{options.site}/triggers/#"]
     cards = f"{options.prefix}/{options.site}/cards/#"
     if options.cards:
@@ -262,15 +267,28 @@ def main():
         try:
             message = broker.inbox.get(timeout=0.2)
         except queue.Empty:
-            if options.leave and broker.connected.is_set() and time.monotonic() - quiet_since > 3:
+            message = None
+        if options.cards and broker.new_session.is_set():
+            # Every card that is still there comes; those that do not were cleared, and nobody kept that for us.
+            broker.new_session.clear()
+            stale, quiet_since = set(remembered.cards()), time.monotonic()
+        if message is None:
+            quiet = time.monotonic() - quiet_since
+            if stale and quiet > QUIET_S:
+                stale = {topic for topic in stale if not dispatcher.card(topic, b"")}
+                metrics.set("dispatcher_cards", len(remembered.cards()))
+            if options.leave and quiet > QUIET_S:
                 break
             continue
         metrics.add("dispatcher_received_total")
         if not broker.is_current(message):
             continue
+        stale.discard(message.topic)
         act = dispatcher.card if message.topic.split("/")[depth] == "cards" else dispatcher.trigger
         if act(message.topic, message.payload):
             broker.ack(message)
+        if options.cards:
+            metrics.set("dispatcher_cards", len(remembered.cards()))
         quiet_since = time.monotonic()
     broker.stop()
     remembered.close()

@@ -49,11 +49,17 @@ class Invalid(Exception):
 class Dispatcher:
     """What is done with each message; knows nothing of MQTT."""
 
-    def __init__(self, schema, templates, channels, seen_file, aside, metrics, stop, clock=time.time, backoff=(0.5, 30.0)):
+    def __init__(self, schema, templates, channels, seen_file, aside, metrics, stop, clock=time.time, backoff=(0.5, 30.0),
+                 replayed=False):
         jsonschema.Draft202012Validator.check_schema(schema)
         self._validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
         self._templates, self._channels, self._seen, self._aside = templates, channels, seen_file, aside
         self._metrics, self._stop, self._clock, self._backoff = metrics, stop, clock, backoff
+        self._replayed = replayed
+
+    def _now(self, data):
+        """What time it is for this trigger: one of a recording is as fresh as it was."""
+        return _seconds(data["decided_at"]) if self._replayed else self._clock()
 
     def trigger(self, topic, payload):
         """Whether it is dealt with, and may be acknowledged."""
@@ -87,7 +93,7 @@ class Dispatcher:
         wait, most = self._backoff
         claimed = False
         while not self._stop.is_set():
-            if self._clock() >= expires_at:
+            if self._now(data) >= expires_at:
                 if claimed:
                     self._seen.release(trigger_id)
                 return self._skip("expired")
@@ -105,7 +111,7 @@ class Dispatcher:
                 self._metrics.add("dispatcher_failed_attempts_total", channel=name)
                 link.say(f"{trigger_id}: {name}: {error}; again in {wait:.1f} s")
                 self._seen.renew(trigger_id)
-                self._stop.wait(max(0.0, min(wait, expires_at - self._clock())))
+                self._stop.wait(max(0.0, min(wait, expires_at - self._now(data))))
                 wait = min(2 * wait, most)
                 continue
             except outward.Never as error:
@@ -114,7 +120,7 @@ class Dispatcher:
             # What is noted here is acknowledged afterwards. Killed in between, we get it again, and know it.
             self._seen.done(trigger_id, data["deduplication_key"])
             self._metrics.add("dispatcher_delivered_total", channel=name, campaign=data["campaign"])
-            self._metrics.add("dispatcher_delay_seconds_total", round(max(0.0, self._clock() - _seconds(data["decided_at"])), 3))
+            self._metrics.add("dispatcher_delay_seconds_total", round(max(0.0, self._now(data) - _seconds(data["decided_at"])), 3))
             return True
         return False
 
@@ -134,7 +140,7 @@ class Dispatcher:
                 return self._skip("invalid", topic, payload, str(error))
             if shown == trigger["id"]:
                 return True
-            if self._clock() >= _seconds(trigger["data"]["expires_at"]):
+            if self._now(trigger["data"]) >= _seconds(trigger["data"]["expires_at"]):
                 return self._skip("expired")
             title, body = self._templates.render(trigger)
             data = trigger["data"]
@@ -227,6 +233,7 @@ def main():
     link.option(parser, "--schema", str(HERE / "../../../../docs/schemas/trigger.json"), help="the schema of triggers")
     link.option(parser, "--metrics-port", "9464", type=int, help="loopback port for Prometheus; 0 takes a free one, -1 none")
     parser.add_argument("--cards", action="store_true", help="follow the cards, too; only one dispatcher should")
+    parser.add_argument("--replayed", action="store_true", help="take each trigger for fresh: for triggers of recordings (beaconfence replay --publish)")
     parser.add_argument("--leave", action="store_true", help="take nothing new, deal with what was handed to this client id, end its session")
     options = parser.parse_args()
 
@@ -247,7 +254,7 @@ def main():
     with open(options.schema, encoding="utf-8") as file:
         schema = json.load(file)
     remembered = seen.Seen(options.state, options.client_id, options.remember_days * 86_400)
-    dispatcher = Dispatcher(schema, Templates(options.templates), channels, remembered, Aside(options.aside), metrics, stop)
+    dispatcher = Dispatcher(schema, Templates(options.templates), channels, remembered, Aside(options.aside), metrics, stop, replayed=options.replayed)
 
     stale = set()
     metrics.set("dispatcher_cards", len(remembered.cards()))

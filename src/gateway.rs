@@ -37,6 +37,7 @@ use crate::registry::{ReceiverIndex, Registry};
 use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
 use crate::store::{self, Batch, Opened, Row, Store, StoreError};
+use crate::trigger::Outcome;
 use control::Control;
 use facts::Facts;
 use keeper::{Keeper, Then};
@@ -193,6 +194,9 @@ pub async fn run(
         .collect();
     let mut engine = Engine::new(Arc::clone(&registry), &context.epoch);
     engine.set_wall_offset(clock.offset_ms());
+    for (trigger, why) in engine.trigger_faults() {
+        warn!(%trigger, "the rule cannot be used, and never fires: {why}");
+    }
     begin(&mut engine, (!is_new).then_some((memory, waits)), &mine, &clock);
     let (changes, mut changed_registries) = mpsc::channel(CHANGES);
     let (copier, waker) =
@@ -350,7 +354,7 @@ fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<K
     }
     clock.resume(head.jumped_ms, head.jumps, if is_new { Timestamp::from_millis(0) } else { head.alive_at });
     let context =
-        Context { site: site.clone(), gateway: config.id.clone(), epoch: head.epoch.clone(), frame: *registry.frame() };
+        Context { site: site.clone(), gateway: config.id.clone(), epoch: head.epoch.clone(), frame: *registry.frame(), xdm: config.mqtt.xdm };
     let began = clock.wall(clock.now());
     let settings = Settings::new(&config.mqtt, client_id(&context.site, &context.gateway))?;
     let will = Status::offline(began).message(&context)?;
@@ -526,6 +530,7 @@ fn dictionary(registry: &Registry, gateway: &GatewayId) -> Vec<u8> {
         gateway: gateway.clone(),
         epoch: "0".repeat(12),
         frame: *registry.frame(),
+        xdm: false,
     };
     let mut dictionary = Vec::new();
     for zone in registry.zones() {
@@ -762,6 +767,13 @@ fn status(
     count("reports_shed", inbound.shed);
     count("reports_refused", inbound.refused.values().sum());
     count("replays_refused", inbound.replays_refused);
+    count("facts", inbound.facts);
     count("unsaid", outlet.unsaid());
+    for outcome in Outcome::ALL {
+        let times: u64 = engine.trigger_counts().values().filter_map(|counts| counts.get(&outcome)).sum();
+        if times > 0 || outcome == Outcome::Fired {
+            count(&format!("triggers_{}", outcome.as_str()), times);
+        }
+    }
     status
 }

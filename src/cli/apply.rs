@@ -16,8 +16,9 @@ use crate::config::{self, Plans};
 use crate::registry::Registry;
 
 const JSON: &str = "application/json";
-/// The files of a site directory that are sent; the last need not be there.
-const FILES: [&str; 5] = ["site.toml", "zones.geojson", "beacons.csv", "devices.csv", config::CALIBRATION];
+/// The files of a site directory that are sent; the last two need not be there.
+const FILES: [&str; 6] =
+    ["site.toml", "zones.geojson", "beacons.csv", "devices.csv", config::TRIGGERS, config::CALIBRATION];
 
 /// Makes the registry what a site directory says: shows what that changes, and changes all of it or nothing
 ///
@@ -115,7 +116,7 @@ fn body(dir: &Path, registry: &Registry, pictures: &Plans) -> anyhow::Result<Vec
     let mut files = Map::new();
     for name in FILES {
         let file = dir.join(name);
-        if name == config::CALIBRATION && !file.exists() {
+        if [config::TRIGGERS, config::CALIBRATION].contains(&name) && !file.exists() {
             continue;
         }
         let text = super::import::read(&file)?;

@@ -71,8 +71,10 @@ fn summary(checked: &Checked) -> String {
                 Some(number) => format!(", {number} of {} surveyed", count(registry.receivers().len(), "receiver")),
                 None => String::new(),
             };
+            let rules = registry.rules().triggers.len();
+            let rules = if rules == 0 { String::new() } else { format!(", {}", count(rules, "trigger")) };
             format!(
-                "ok: site \"{}\" ({}): {}, {}, {}, {}, {}{surveyed}{noted}",
+                "ok: site \"{}\" ({}): {}, {}, {}, {}, {}{rules}{surveyed}{noted}",
                 site.id,
                 site.name.escape_debug(),
                 count(site.levels.len(), "level"),
@@ -112,6 +114,7 @@ fn as_json(checked: &Checked) -> Value {
             "zones": registry.zones().len() - 1,
             "beacons": registry.beacons().len(),
             "devices": registry.devices().len(),
+            "triggers": registry.rules().triggers.len(),
         })),
         "faults": of(Severity::Error),
         "warnings": of(Severity::Warning),

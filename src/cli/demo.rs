@@ -120,6 +120,7 @@ fn outlet(registry: &Registry, epoch: String, broker: &EmbeddedBroker, start: Ti
         gateway: GatewayId::new("demo")?,
         epoch,
         frame: *registry.frame(),
+        xdm: false,
     };
     let settings = Settings::new(&MqttConfig::new(vec![broker.url()?]), "beaconfence-demo".to_owned())?;
     let will = Status::offline(start).message(&context)?;

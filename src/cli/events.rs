@@ -32,6 +32,9 @@ pub(super) struct Args {
         help = "The broker, as mqtt://HOST[:PORT] or, with TLS, mqtts://HOST[:PORT]"
     )]
     broker: Option<url::Url>,
+    /// Triggers in place of events of presence
+    #[arg(long)]
+    triggers: bool,
     /// Take broker, prefix and credentials from this gateway.toml
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "broker", "prefix", "username", "password_file", "ca_file", "certificate_file", "key_file", "mqtt_version",
@@ -81,7 +84,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn print(args: Args) -> anyhow::Result<ExitCode> {
     let site = args.site.as_ref().map_or("+", SiteId::as_str);
-    let filter = format!("{site}/events/#");
+    let filter = format!("{site}/{}/#", if args.triggers { "triggers" } else { "events" });
     let (_subscription, mut notices) = Subscription::start(settings(&args)?, &[&filter], Keep::Nothing);
     let mut left = args.count.unwrap_or(u64::MAX);
     let (mut subscribed, mut seen, mut last_failure) = (false, 0_u64, None);
@@ -172,6 +175,18 @@ fn line(payload: &[u8], json: bool) -> Option<String> {
         return Some(if text.contains(['\n', '\r']) { event.to_string() } else { text.to_owned() });
     }
     let text = |path: &str| event.pointer(path).and_then(Value::as_str).map(printable);
+    if kind == "io.beaconfence.trigger.fired" {
+        let channels = event.pointer("/data/channels").and_then(Value::as_array);
+        let channels: Vec<&str> = channels.into_iter().flatten().filter_map(Value::as_str).collect();
+        let parts = [
+            text("/time").unwrap_or_else(|| "-".to_owned()),
+            format!("fired    {}", text("/data/trigger")?),
+            text("/subject")?,
+            text("/data/campaign")?,
+            printable(&channels.join(", ")),
+        ];
+        return Some(parts.join("  ").trim_end().to_owned());
+    }
     let mut parts = vec![
         text("/time").unwrap_or_else(|| "-".to_owned()),
         format!("{:<7}", printable(kind.rsplit('.').next().unwrap_or(kind))),

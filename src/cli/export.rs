@@ -40,8 +40,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => offline::read(&args.connect)?,
     };
     config::write_site(&args.dir, &registry, &pictures)?;
+    let rules = registry.rules().triggers.len() as u64;
+    let rules = if rules == 0 { String::new() } else { format!(", {}", counted(rules, "trigger")) };
     print(&format!(
-        "site \"{}\" is in {}: {}, {}, {}, {}, {}\n",
+        "site \"{}\" is in {}: {}, {}, {}, {}, {}{rules}\n",
         registry.site().id,
         args.dir.display(),
         counted(registry.site().levels.len() as u64, "level"),

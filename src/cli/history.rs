@@ -128,6 +128,7 @@ fn what(item: &Value) -> String {
         let named: Vec<&Value> = items.iter().filter(|item| item["action"] == **word).collect();
         Some(match named.as_slice() {
             [only] if count == 1 && only["kind"] == "site" => format!("{word} the site"),
+            [only] if count == 1 && only["kind"] == "trigger-settings" => format!("{word} what all triggers obey"),
             [only] if count == 1 => format!("{word} {} {}", text_of(&only["kind"]), text_of(&only["id"])),
             _ => {
                 let first = named.first().map(|item| item["kind"].clone());

@@ -54,6 +54,9 @@ pub(super) const ZONES: Sort = Sort {
 pub(super) const BEACONS: Sort = Sort { word: "beacons", paths: &[(&["csv"], "/import/beacons", "text/csv")] };
 pub(super) const DEVICES: Sort = Sort { word: "devices", paths: &[(&["csv"], "/import/devices", "text/csv")] };
 
+pub(super) const TRIGGERS: Sort =
+    Sort { word: "triggers", paths: &[(&["toml"], "/import/triggers", "application/toml")] };
+
 /// Imports a file.
 pub(super) fn run(sort: &Sort, args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let name = args.file.display();

@@ -43,6 +43,7 @@ mod site;
 mod stop;
 mod table;
 mod token;
+mod trigger;
 mod zone;
 
 /// Hears Bluetooth LE beacons and publishes over MQTT who has come near what.
@@ -72,6 +73,7 @@ enum Command {
     Zone(zone::Args),
     Device(device::Args),
     Beacon(beacon::Args),
+    Trigger(trigger::Args),
     History(history::Args),
     Undo(history::UndoArgs),
     Token(token::Args),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Zone(args) => zone::run(args),
         Command::Device(args) => device::run(args),
         Command::Beacon(args) => beacon::run(args),
+        Command::Trigger(args) => trigger::run(args),
         Command::History(args) => history::run(args),
         Command::Undo(args) => history::undo(args),
         Command::Token(args) => token::run(args),

@@ -180,6 +180,7 @@ fn group(count: u64, named: &[Named]) -> String {
             let number = if is_whole { counted(ids.len() as u64, kind) } else { format!("{kind}s") };
             match (kind, shown) {
                 ("site", _) => "the site".to_owned(),
+                ("trigger-settings", _) => "what all triggers obey".to_owned(),
                 (_, 0) => number,
                 _ => format!("{number} ({}{more})", ids[..shown].join(", ")),
             }

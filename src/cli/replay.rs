@@ -3,6 +3,7 @@
 mod against;
 mod explain;
 mod matching;
+mod publish;
 mod words;
 
 use std::io::{self, BufWriter, Write};
@@ -46,6 +47,9 @@ pub(super) struct Args {
     /// Print the CloudEvents of triggers that would be published
     #[arg(long, conflicts_with_all = ["events", "positions", "explain", "against"])]
     triggers: bool,
+    /// Publish everything to the broker that this gateway.toml names, to try on recordings what subscribes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "positions", "triggers", "explain", "against"])]
+    publish: Option<PathBuf>,
     /// Explain the events of that device: what was heard, how the probability went, and the settings it was held against
     #[arg(long, value_name = "DEVICE", conflicts_with = "against")]
     explain: Option<DeviceId>,
@@ -90,19 +94,23 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         )?;
     } else if let Some(device) = &args.explain {
         explain::run(&mut tape, registry, device, args.at, &args.epoch, args.json)?;
+    } else if let Some(config) = &args.publish {
+        let context = context(&registry, args.gateway, args.epoch);
+        if !publish::run(&mut tape, registry, &context, config)? {
+            return Ok(ExitCode::FAILURE);
+        }
     } else {
         print(&mut tape, registry, args)?;
     }
     Ok(tape.finish())
 }
 
+fn context(registry: &Registry, gateway: GatewayId, epoch: String) -> wire::Context {
+    wire::Context { site: registry.site().id.clone(), gateway, epoch, frame: *registry.frame(), xdm: false }
+}
+
 fn print(tape: &mut Tape, registry: Registry, args: Args) -> anyhow::Result<()> {
-    let context = wire::Context {
-        site: registry.site().id.clone(),
-        gateway: args.gateway,
-        epoch: args.epoch,
-        frame: *registry.frame(),
-    };
+    let context = context(&registry, args.gateway, args.epoch);
     let mut engine = Engine::new(Arc::new(registry), &context.epoch);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut run = || -> anyhow::Result<()> {

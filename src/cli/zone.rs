@@ -193,7 +193,7 @@ fn circle(text: &str) -> Result<Circle, String> {
     Ok(Circle { centre: point(centre)?, radius: metres })
 }
 
-fn object(text: &str) -> Result<Value, String> {
+pub(super) fn object(text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err("write a JSON object, such as {\"deep_link\":\"app://tills\"}".to_owned()),

@@ -114,6 +114,8 @@ pub struct MqttConfig {
     pub status_interval: Duration,
     /// Whether positions are published in `presence/{device}`; off by default.
     pub publish_positions: bool,
+    /// Whether events are also said in the words of Adobe's Experience Data Model.
+    pub xdm: bool,
 }
 
 impl MqttConfig {
@@ -132,6 +134,7 @@ impl MqttConfig {
             keep_alive: Duration::from_secs(30),
             status_interval: Duration::from_secs(30),
             publish_positions: false,
+            xdm: false,
         }
     }
 }

@@ -38,6 +38,7 @@ const MQTT_KEYS: &[&str] = &[
     "keep_alive",
     "status_interval",
     "publish_positions",
+    "xdm",
 ];
 
 /// Reads `gateway.toml`; the diagnostics beside it are warnings. Paths in it are taken from the file's own directory; a
@@ -315,6 +316,7 @@ fn mqtt(keys: &Keys<'_, '_>, paths: &Paths<'_>, files: &mut Vec<(&'static str, P
     let keep_alive = interval(keys, "keep_alive", Duration::from_secs(30), Duration::from_secs(65_535));
     let status_interval = interval(keys, "status_interval", Duration::from_secs(30), Duration::from_secs(86_400));
     let publish_positions = keys.boolean("publish_positions").unwrap_or(false);
+    let xdm = keys.boolean("xdm").unwrap_or(false);
     Some(MqttConfig {
         brokers: brokers?,
         version: version?,
@@ -328,6 +330,7 @@ fn mqtt(keys: &Keys<'_, '_>, paths: &Paths<'_>, files: &mut Vec<(&'static str, P
         keep_alive: keep_alive?,
         status_interval: status_interval?,
         publish_positions,
+        xdm,
     })
 }
 

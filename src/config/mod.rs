@@ -24,9 +24,10 @@ pub use gateway_file::load_gateway;
 pub use http_section::HttpConfig;
 pub use plan_image::{MAX_PLAN_BYTES, PlanImage, PlanImageError};
 pub use site::{
-    Account, Accounting, BundledSite, CALIBRATION, Imdf, Plans, Skipped, WalkPoint, WriteSiteError, calibration_text,
-    etag, from_json, from_stored, load_bundled_site, load_bundled_site_with_plans, load_points, load_site,
-    load_site_uncalibrated, load_site_with_plans, read_beacons_text, read_devices_text, read_imdf, read_site_texts,
-    read_zones_text, record_from_stored, site_texts, to_json, write_site, zone_json_with_shape,
+    Account, Accounting, BundledSite, CALIBRATION, Imdf, Plans, Skipped, TRIGGERS, WalkPoint, WriteSiteError,
+    calibration_text, etag, from_json, from_stored, load_bundled_site, load_bundled_site_with_plans, load_points,
+    load_site, load_site_uncalibrated, load_site_with_plans, read_beacons_text, read_devices_text, read_imdf,
+    read_site_texts, read_triggers_text, read_zones_text, record_from_stored, site_texts, to_json, unusable,
+    write_site, zone_json_with_shape,
 };
 pub(crate) use text::nearest;

@@ -365,7 +365,7 @@ fn caps_cool_downs_and_campaigns_hold_back_and_say_so() {
     shop.wait(86_400);
     shop.visit("d1", &[B]);
     assert!(shop.decisions("d1").contains(&"four site_cap x1".to_owned()), "{:?}", shop.decisions("d1"));
-    let count = |rule: &str, outcome| shop.engine.trigger_counts()[&rule.parse().unwrap()].get(&outcome).copied();
+    let count = |rule: &str, outcome| shop.engine.trigger_counts()[rule].get(&outcome).copied();
     assert_eq!(count("one", Outcome::Fired), Some(1));
     assert_eq!(count("four", Outcome::SiteCap), Some(1));
 }

@@ -79,6 +79,11 @@ const FILES: &[File] = files![
     "views/site_form.js",
     "views/steps.js",
     "views/transfer.js",
+    "views/trigger_form.js",
+    "views/trigger_settings.js",
+    "views/trigger_words.js",
+    "views/triggers.js",
+    "views/when_fields.js",
     "views/zones.js",
 ];
 

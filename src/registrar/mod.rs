@@ -23,10 +23,12 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::config::{etag, from_stored, record_from_stored, to_json};
+use crate::config::{etag, from_stored, record_from_stored, to_json, unusable};
 use crate::engine::{Prepared, Tables};
 use crate::model::{LevelOrdinal, Timestamp};
-use crate::registry::{Edit, FloorPlan, Key, Kind, PlanFormat, Record, Registry, RegistryError};
+use crate::registry::{
+    Edit, FloorPlan, Key, Kind, PlanFormat, Record, Registry, RegistryError, Trigger, TriggerSettings,
+};
 use crate::store::Row;
 
 pub use change::{Action, Change, ChangeItem, Counts, Verb};
@@ -501,6 +503,10 @@ fn edited(registry: &Registry, edit: &Edit) -> Result<Registry, EditError> {
         return Err(EditError::SiteId);
     }
     let next = registry.edited(edit).map_err(|errors| cause(registry, edit, errors))?;
+    let errors = unusable_rules(registry, &next, edit);
+    if !errors.is_empty() {
+        return Err(EditError::Invalid(errors));
+    }
     if next.frame() == registry.frame() {
         return Ok(next);
     }
@@ -513,15 +519,32 @@ fn edited(registry: &Registry, edit: &Edit) -> Result<Registry, EditError> {
     Ok(again.with_calibration(calibration))
 }
 
-/// Everything in a registry, the site and its levels first.
+/// Rules that cannot be judged any more: of those that are put, and of all where attributes are declared otherwise.
+fn unusable_rules(before: &Registry, next: &Registry, edit: &Edit) -> Vec<RegistryError> {
+    let (settings, rules) = (&next.rules().settings, &next.rules().triggers);
+    let all = before.rules().settings.attributes != settings.attributes;
+    let put = edit.put.iter().filter_map(|record| match record {
+        Record::Trigger(rule) if !all => Some(rule),
+        _ => None,
+    });
+    let judged = rules.iter().filter(|_| all).chain(put);
+    let error = |rule: &Arc<Trigger>| {
+        let reason = unusable(rule, settings)?;
+        Some(RegistryError::Unusable { trigger: rule.id.clone(), reason })
+    };
+    judged.filter_map(error).collect()
+}
+
+/// Everything in a registry, the site and its levels first. The settings of triggers are among it where they are not the defaults.
 pub fn records(registry: &Registry) -> impl Iterator<Item = Record> + '_ {
+    let settings = Some(&registry.rules().settings).filter(|settings| ***settings != TriggerSettings::default());
     std::iter::once(Record::Site(Box::new(registry.site().clone())))
         .chain(registry.site().levels.iter().cloned().map(Record::Level))
         .chain(registry.receivers().iter().cloned().map(Record::Receiver))
         .chain(registry.zones().iter().cloned().map(Record::Zone))
         .chain(registry.devices().iter().cloned().map(Record::Device))
         .chain(registry.beacons().iter().cloned().map(Record::Beacon))
-        .chain(std::iter::once(Record::TriggerSettings(Arc::clone(&registry.rules().settings))))
+        .chain(settings.map(|settings| Record::TriggerSettings(Arc::clone(settings))))
         .chain(registry.rules().triggers.iter().cloned().map(Record::Trigger))
 }
 

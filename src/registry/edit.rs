@@ -277,13 +277,14 @@ impl Registry {
         for record in &edit.put {
             match record {
                 Record::TriggerSettings(settings) => rules.settings = Arc::clone(settings),
-                Record::Trigger(rule) => match places.get(&rule.id) {
-                    Some(at) => rules.triggers[*at] = Arc::clone(rule),
-                    None => {
+                Record::Trigger(rule) => {
+                    if let Some(at) = places.get(&rule.id) {
+                        rules.triggers[*at] = Arc::clone(rule);
+                    } else {
                         places.insert(rule.id.clone(), rules.triggers.len());
                         rules.triggers.push(Arc::clone(rule));
                     }
-                },
+                }
                 _ => {}
             }
         }

@@ -26,9 +26,9 @@ pub use site::{
     RadioDefaults, Receiver, Ring, Shape, Site, Zone,
 };
 pub use trigger::{
-    Absence, AttributeType, Bound, Cap, CapError, Hours, MOST_CAPPED, MOST_PRIORITY, Nearness, Period, Place, PlaceError,
-    Places, SharedCap, Target, Then, Trigger, TriggerSettings, USUAL, USUAL_FACTOR, USUAL_PRIORITY, USUAL_PURPOSE,
-    USUAL_VISITS, Unless, WEEKDAYS, When,
+    Absence, AttributeType, Bound, Cap, CapError, Hours, MOST_CAPPED, MOST_PRIORITY, Nearness, Period, Place,
+    PlaceError, Places, SharedCap, Target, Then, Trigger, TriggerSettings, USUAL, USUAL_FACTOR, USUAL_PRIORITY,
+    USUAL_PURPOSE, USUAL_VISITS, Unless, WEEKDAYS, When,
 };
 
 use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, SiteId, TriggerId, ZoneId};
@@ -121,6 +121,14 @@ pub enum RegistryError {
         trigger: TriggerId,
         /// The beacon.
         beacon: BeaconId,
+    },
+    /// A rule says what cannot be judged, such as an attribute that is not declared.
+    #[error("trigger \"{trigger}\" cannot be used: {reason}")]
+    Unusable {
+        /// The rule.
+        trigger: TriggerId,
+        /// What is wrong with it.
+        reason: String,
     },
 }
 

@@ -187,7 +187,9 @@ pub struct Cap {
 
 /// Why a text is no cap.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no cap; write such as \"1 per visit\", \"2 per day\", \"3 per week\", \"5 per month\", \"4 per 36h\" or \"1 ever\"")]
+#[error(
+    "\"{0}\" is no cap; write such as \"1 per visit\", \"2 per day\", \"3 per week\", \"5 per month\", \"4 per 36h\" or \"1 ever\""
+)]
 pub struct CapError(String);
 
 /// The largest cap: each time that counts is remembered.
@@ -579,9 +581,7 @@ impl TryFrom<WhenForm> for When {
         Ok(match form {
             WhenForm::Entered(form) => Self::Entered(form.entered),
             WhenForm::Exited(form) => Self::Exited(form.exited),
-            WhenForm::Dwelled(form) => {
-                Self::Dwelled { after: form.dwelled, places: form.r#in, total: form.total }
-            }
+            WhenForm::Dwelled(form) => Self::Dwelled { after: form.dwelled, places: form.r#in, total: form.total },
             WhenForm::Approach(form) => {
                 let target = match (form.to_beacon, form.to_zone) {
                     (Some(beacon), None) => Target::Beacon(beacon),

@@ -226,6 +226,34 @@ impl Outcome {
     }
 }
 
+impl Decision {
+    /// The same in a sentence.
+    pub fn words(&self) -> String {
+        let detail = self.detail.as_deref();
+        let mut words = match self.outcome {
+            Outcome::Fired => "it fired".to_owned(),
+            Outcome::Condition => "its condition is not true".to_owned(),
+            Outcome::Missing => format!("a fact is missing: {}", detail.unwrap_or("unknown")),
+            Outcome::NoConsent => "the person has not agreed to its purpose, or to none of its channels".to_owned(),
+            Outcome::Holdout => "the device is in the group that never gets it, for comparison".to_owned(),
+            Outcome::StoreHours => "the store is closed".to_owned(),
+            Outcome::QuietHours => "these are quiet hours".to_owned(),
+            Outcome::CoolDown => "the last one was too short a while ago".to_owned(),
+            Outcome::Cap => "its cap for the device is reached".to_owned(),
+            Outcome::SiteCap => "its cap over all devices is reached".to_owned(),
+            Outcome::SharedCap => match detail {
+                Some(campaign) => format!("the cap of campaign {campaign} is reached"),
+                None => "the cap over all rules is reached".to_owned(),
+            },
+            Outcome::NotObserved => "a receiver was down meanwhile: it may have been there unseen".to_owned(),
+        };
+        if let (Some(detail), Outcome::StoreHours | Outcome::QuietHours) = (detail, self.outcome) {
+            words = format!("{words}: it {detail}");
+        }
+        words
+    }
+}
+
 impl From<super::HeldBack> for Outcome {
     fn from(held: super::HeldBack) -> Self {
         match held {
@@ -244,7 +272,7 @@ impl DeviceHistory {
     }
 
     /// What was decided lately, oldest first.
-    pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
+    pub fn decisions(&self) -> impl DoubleEndedIterator<Item = &Decision> {
         self.decisions.iter()
     }
 

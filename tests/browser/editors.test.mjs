@@ -124,7 +124,7 @@ test(
     await page.waitForSelector('.panel .big');
     assert.equal(await page.locator('.panel button.primary, .panel button.danger-plain').count(), 0);
     await vera.shot('editors-3-viewer');
-    for (const name of ['zones', 'beacons', 'devices', 'receivers', 'history', 'transfer']) {
+    for (const name of ['zones', 'beacons', 'devices', 'receivers', 'triggers', 'history', 'transfer']) {
       await page.goto(`${store.url}/#/${name}`);
       await page.waitForSelector('.view h1');
       await page.waitForSelector('.loading', { state: 'detached' });
@@ -146,6 +146,79 @@ test(
     await vera.leave();
   },
 );
+
+test('an editor adds a rule, mends it and switches it off; a viewer sees it', { timeout: 120_000 }, async () => {
+  const anna = await visitor(chromium, { allow: [/status of (404|422)/] });
+  const { page } = anna;
+  await signIn(anna, store.url, tokens.anna);
+  await page.goto(`${store.url}/#/triggers`);
+  await page.waitForSelector('.empty h2');
+  await anna.click('.empty button.primary');
+  await page.waitForSelector('dialog form');
+  await page.getByLabel('Name', { exact: true }).fill('Wine lovers');
+  assert.equal(await page.getByLabel('Id', { exact: true }).inputValue(), 'wine-lovers');
+  await page.getByLabel('What happens').selectOption('dwelled');
+  await page.getByLabel('How long').fill('5 minutes');
+  await page.getByLabel('Where 1').selectOption('"wine"');
+  await page.getByLabel('Data', { exact: true }).fill('{"text": "Ask {{zone.name}}"}');
+  await anna.shot('triggers-1-form');
+  await anna.accessible('the form of a rule');
+  await anna.click('dialog button[type=submit]');
+  await page.waitForSelector('dialog .problem:has-text("is not a duration")');
+  assert.equal(await page.getByLabel('How long').getAttribute('aria-invalid'), 'true');
+  await anna.shot('triggers-2-fault');
+  await page.getByLabel('How long').fill('5m');
+  await page.getByLabel('At most, for each device').fill('1 per visit, often');
+  await anna.click('dialog button[type=submit]');
+  await page.waitForSelector('dialog .problem:has-text("is no cap")');
+  assert.equal(await page.locator('dialog [aria-invalid=true]').count(), 1);
+  await page.getByLabel('At most, for each device').fill('1 per visit, 2 per week');
+  await anna.click('dialog button[type=submit]');
+  await page.waitForSelector('tr:has-text("Wine lovers")');
+  const words = await page.textContent('tr:has-text("Wine lovers")');
+  assert.match(words, /5m in/);
+  const made = await store.local('GET', '/api/v1/triggers/wine-lovers');
+  assert.deepEqual(made.when, { dwelled: '5m', in: 'wine', total: false });
+  assert.deepEqual(made.unless.caps, ['1 per visit', '2 per week']);
+  assert.deepEqual(made.then.data, { text: 'Ask {{zone.name}}' });
+  await page.getByRole('switch').click();
+  await page.waitForSelector('.notice:has-text("is off")');
+  assert.equal((await store.local('GET', '/api/v1/triggers/wine-lovers')).enabled, false);
+
+  await anna.click('section.card button:has-text("Edit")');
+  await page.waitForSelector('dialog form');
+  await page.click('dialog summary:has-text("Quiet hours")');
+  await page.getByLabel('Monday').last().fill('21:00-08:00');
+  await page.getByRole('button', { name: 'Monday’s for every day' }).last().click();
+  await anna.click('dialog button:has-text("Add an attribute")');
+  await page.getByLabel('Name', { exact: true }).fill('points');
+  await page.getByLabel('What it holds').selectOption('number');
+  await anna.shot('triggers-3-settings');
+  await anna.accessible('the settings of rules');
+  await anna.click('dialog button[type=submit]');
+  await page.waitForSelector('section.card dd:has-text("points (number)")');
+  const settings = await store.local('GET', '/api/v1/trigger-settings');
+  assert.deepEqual(settings.quiet_hours.sunday, ['21:00-08:00']);
+  assert.equal(settings.store_hours, null);
+  await anna.shot('triggers-4-list');
+  // What a rule names cannot be removed.
+  await page.goto(`${store.url}/#/triggers/wine-lovers`);
+  await page.waitForSelector('dialog h2:has-text("wine-lovers")');
+  assert.equal(await page.getByLabel('Where 1').inputValue(), '"wine"');
+  await page.keyboard.press('Escape');
+
+  const vera = await visitor(chromium);
+  await signIn(vera, store.url, tokens.vera);
+  await vera.page.goto(`${store.url}/#/triggers/wine-lovers`);
+  await vera.page.waitForSelector('tr:has-text("Wine lovers") .pill:has-text("off")');
+  assert.equal(await vera.page.locator('dialog, .view input[type=checkbox]').count(), 0);
+  await vera.leave();
+  await page.click('tr:has-text("Wine lovers") button');
+  await anna.click('dialog form button.danger-plain');
+  await anna.click('dialog button.danger');
+  await page.waitForSelector('.empty h2');
+  await anna.leave();
+});
 
 test('with the keyboard alone somebody signs in, and makes and moves a zone', { timeout: 120_000 }, async () => {
   const visit = await visitor(chromium);

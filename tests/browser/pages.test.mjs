@@ -14,6 +14,7 @@ const PAGES = [
   'beacons',
   'devices',
   'receivers',
+  'triggers',
   'events',
   'playback',
   'health',

@@ -168,7 +168,10 @@ fn warnings_leave_the_exit_code_0_and_go_to_standard_output() {
     use std::os::unix::fs::PermissionsExt;
     let tree = Tree::new();
     std::fs::set_permissions(tree.path("password"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    tree.write("site/triggers.toml", "");
+    tree.write(
+        "site/triggers.toml",
+        "[[trigger]]\nid = \"open\"\nwhen = { entered = \"tills\" }\nunless = { store_hours = true }\n",
+    );
     tree.edit("site/zones.geojson", "\"radius_m\": 9", "\"radius_m\": 2");
     tree.edit("site/beacons.csv", "12.5,-3,0", ",,");
     tree.edit("gateway.toml", "mqtt://localhost", "mqtt://broker.example");
@@ -178,10 +181,11 @@ fn warnings_leave_the_exit_code_0_and_go_to_standard_output() {
     for part in [
         "gateway.toml:18: warning: [mqtt]: the password goes to mqtt://broker.example:1883 in the clear",
         "gateway.toml:18: warning: password_file: password: every user of this machine can read the secret",
-        "site/triggers.toml: warning: this version does not read the file; it is ignored",
+        "site/triggers.toml:4: warning: trigger \"open\": it fires in store hours only, and none are set: it fires at any time; write \
+         store_hours = [\"09:00-20:00\"] at the top of the file",
         "site/zones.geojson: warning: zone \"tills\": it is too small",
         "site/beacons.csv:4: warning: beacon \"b3\": it has neither a device nor a place",
-        "3 devices, 5 warnings",
+        "3 devices, 1 trigger, 5 warnings",
     ] {
         assert!(checked.stdout.contains(part), "{part}: {}", checked.stdout);
     }

@@ -254,6 +254,61 @@ fn what_is_imported_is_there_whole_or_not_at_all() {
 }
 
 #[test]
+fn rules_are_added_changed_listed_imported_and_removed() {
+    let gateway = Gateway::started();
+    let data = "{\"text\": \"Hello {{device.id}}\"}";
+    let out = gateway.out(&[
+        "trigger",
+        "add",
+        "wine",
+        "--when",
+        "dwelled=5m",
+        "--when",
+        "in=wine",
+        "--cap",
+        "1 per visit",
+        "--channel",
+        "push",
+        "--data",
+        data,
+    ]);
+    assert_eq!(out, "added trigger \"wine\" in revision 2; to take it back: beaconfence undo 2\n");
+    let out = gateway.out(&["trigger", "add", "wine", "--change", "--enabled", "false", "--cool-down", "2h"]);
+    assert!(out.starts_with("changed trigger \"wine\" in revision 3"), "{out}");
+    assert!(out.contains("  enabled: yes -> no\n") && out.contains("unless: "), "{out}");
+    let rule: Value = serde_json::from_str(&gateway.out(&["trigger", "show", "wine", "--json"])).unwrap();
+    assert_eq!(rule["unless"]["caps"], serde_json::json!(["1 per visit"]), "what is not given stays");
+    assert_eq!(rule["unless"]["cool_down"], "2h");
+    let list = gateway.out(&["trigger", "list"]);
+    let row = "wine  wine  dwelled 5m in wine  -   wine      no";
+    assert_eq!(list, format!("id    name  when                if  campaign  on\n{row}\n"));
+    let shown = gateway.out(&["trigger", "show", "wine"]);
+    assert!(shown.contains("when               dwelled=5m, in=wine, total=no\n"), "{shown}");
+    let faults = gateway.err(&["trigger", "add", "other", "--when", "entered=wines"]);
+    assert_eq!(faults, "error: trigger \"other\": there is no zone \"wines\"; did you mean \"wine\"?\n");
+    let used = gateway.err(&["zone", "remove", "wine"]);
+    assert!(used.contains("zone \"wine\" is in use by trigger \"wine\""), "{used}");
+
+    let file = "[quiet_hours]\ndaily = [\"21:00-08:00\"]\n\n[[trigger]]\nid = \"bye\"\nwhen = { exited = \"site\" }\n";
+    std::fs::write(gateway.path("more.toml"), file).unwrap();
+    std::fs::write(gateway.path("faulty.toml"), file.replace("exited", "left")).unwrap();
+    let faults = gateway.err(&["trigger", "import", "faulty.toml"]);
+    assert!(faults.starts_with("faulty.toml:6: error: trigger \"bye\": unknown key \"left\"; "), "{faults}");
+    let planned = gateway.out(&["trigger", "import", "more.toml", "--dry-run", "--replace"]);
+    assert!(planned.contains("added      1 trigger (bye)\n"), "{planned}");
+    assert!(planned.contains("removed    1 trigger (wine)\n"), "{planned}");
+    assert!(gateway.out(&["trigger", "import", "more.toml"]).contains("done in revision 4"));
+    assert!(gateway.out(&["trigger", "settings"]).contains("21:00-08:00"));
+    gateway.out(&["export", "out"]);
+    assert!(std::fs::read_to_string(gateway.path("out/triggers.toml")).unwrap().contains("id = \"bye\""));
+    assert!(gateway.out(&["apply", "out"]).ends_with("nothing to change\n"));
+    gateway.out(&["trigger", "remove", "wine", "bye"]);
+    assert_eq!(gateway.out(&["trigger", "list", "--json"]), "");
+    let planned = gateway.out(&["apply", "out", "--dry-run"]);
+    assert!(planned.contains("added      2 triggers (wine, bye)\n"), "{planned}");
+}
+
+#[test]
 fn a_site_goes_out_and_in_again_with_and_without_a_gateway() {
     let mut gateway = Gateway::started();
     gateway.out(&["zone", "add", "new", "--level", "0", "--circle", "5,5 2"]);

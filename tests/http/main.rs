@@ -10,3 +10,4 @@ mod files;
 mod playback;
 mod records;
 mod stream;
+mod triggers;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use beaconfence::config::MqttVersion;
-use beaconfence::mqtt::{Inbound, Report};
+use beaconfence::mqtt::{Inbound, Report, Said};
+use beaconfence::position::PositionReport;
 
 use crate::faults::cutting_proxy;
 use crate::helpers::{BOTH, settings};
@@ -12,6 +13,11 @@ use crate::mqtt_support::{context, instant};
 
 fn report(second: usize) -> String {
     format!(r#"{{"time":"2026-01-01T10:00:{second:02}.000Z","latitude":48.5,"longitude":2.5,"accuracy":5.0}}"#)
+}
+
+fn of(received: &Report) -> &PositionReport {
+    let Said::Report(report) = &received.said else { panic!("{received:?} is no position report") };
+    report
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,8 +44,8 @@ async fn position_reports_come_in_and_what_is_none_is_counted() {
         broker.publish(topic, good, &["-q", "0"]);
         for _ in 0..2 {
             let report = tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap();
-            assert_eq!(report.report.device.as_str(), "d1");
-            assert_eq!(report.report.time, instant("2026-01-01T10:00:00.000Z"));
+            assert_eq!(of(&report).device.as_str(), "d1");
+            assert_eq!(of(&report).time, instant("2026-01-01T10:00:00.000Z"));
             report.token.acknowledge();
         }
         let status = inbound.status();
@@ -70,12 +76,12 @@ async fn a_report_that_was_not_acknowledged_comes_again_after_a_lost_connection(
     let mut times = Vec::new();
     while times.len() < 3 {
         let report = tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap();
-        if !times.contains(&report.report.time) {
-            times.push(report.report.time);
+        if !times.contains(&of(&report).time) {
+            times.push(of(&report).time);
         }
         report.token.acknowledge();
     }
-    assert!(times.contains(&first.report.time), "{times:?}");
+    assert!(times.contains(&of(&first).time), "{times:?}");
     first.token.acknowledge();
     drop(inbound);
 }
@@ -110,7 +116,7 @@ async fn reports_that_a_process_left_unacknowledged_come_again_to_the_next_in_or
         let (inbound, mut reports) = start();
         for second in 1..8 {
             let report = receive(&mut reports).await;
-            assert_eq!(report.report.time, instant(&format!("2026-01-01T10:00:{second:02}.000Z")), "{version:?}");
+            assert_eq!(of(&report).time, instant(&format!("2026-01-01T10:00:{second:02}.000Z")), "{version:?}");
             report.token.acknowledge();
         }
         let status = inbound.status();
@@ -132,4 +138,30 @@ async fn reports_that_nobody_takes_stay_with_the_broker() {
         tokio::time::timeout(LIMIT, reports.recv()).await.unwrap().unwrap().token.acknowledge();
     }
     assert_eq!((inbound.status().reports, inbound.status().shed), (2_000, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_of_devices_come_in_and_those_that_the_broker_kept_are_known_as_such() {
+    for version in BOTH {
+        let broker = Mosquitto::open();
+        let topic = "beaconfence/v1/store-1/devices/d1/attributes";
+        broker.publish(topic, r#"{"cart":62.5,"consent":["presence"]}"#, &["-r"]);
+        let (inbound, mut received) =
+            Inbound::start(settings(&broker.config(version)), &context().site, &context().gateway, None);
+        let mut next = async || {
+            let report = tokio::time::timeout(LIMIT, received.recv()).await.unwrap().unwrap();
+            report.token.acknowledge();
+            report.said
+        };
+        let Said::Facts { device, facts, is_old } = next().await else { panic!("no facts") };
+        assert_eq!((device.as_str(), is_old), ("d1", true));
+        assert_eq!(facts.attributes["cart"], 62.5);
+        assert_eq!(facts.consent.unwrap(), ["presence"]);
+        broker.publish(topic, "[]", &[]);
+        broker.publish(topic, r#"{"cart":null}"#, &["-r"]);
+        let Said::Facts { facts, is_old, .. } = next().await else { panic!("no facts") };
+        assert!(!is_old && facts.attributes.is_empty());
+        let status = inbound.status();
+        assert_eq!((status.facts, status.refused.get("not_an_object")), (2, Some(&1)), "{version:?}");
+    }
 }

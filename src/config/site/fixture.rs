@@ -7,11 +7,13 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::model::{
-    BeaconId, DeviceId, Frame, LatLon, LevelOrdinal, MeasuredPower, Point, Probability, ReceiverId, SiteId, ZoneId,
+    BeaconId, DeviceId, Frame, LatLon, LevelOrdinal, MeasuredPower, Point, Probability, ReceiverId, SiteId, TriggerId,
+    ZoneId,
 };
 use crate::registry::{
-    Beacon, Consent, Device, DeviceKind, FloorPlan, Identity, KindMargins, Level, PlanFormat, PresenceSettings,
-    RadioDefaults, Receiver, Record, Registry, Ring, Shape, Site, Zone,
+    Absence, AttributeType, Beacon, Bound, Cap, Consent, Device, DeviceKind, FloorPlan, Hours, Identity, KindMargins,
+    Level, Period, Place, Places, PlanFormat, PresenceSettings, RadioDefaults, Receiver, Record, Registry, Ring, Rules,
+    Shape, SharedCap, Site, Then, Trigger, TriggerSettings, Unless, When, Zone,
 };
 
 /// All that a registry holds, in the order in which one refers to another.
@@ -23,6 +25,8 @@ pub(super) fn records(registry: &Registry) -> Vec<Record> {
     records.extend(registry.zones().iter().cloned().map(Record::Zone));
     records.extend(registry.devices().iter().cloned().map(Record::Device));
     records.extend(registry.beacons().iter().cloned().map(Record::Beacon));
+    records.push(Record::TriggerSettings(registry.rules().settings.clone()));
+    records.extend(registry.rules().triggers.iter().cloned().map(Record::Trigger));
     records
 }
 
@@ -180,14 +184,124 @@ fn beacons() -> impl Strategy<Value = Vec<BeaconParts>> {
     })
 }
 
+fn word() -> impl Strategy<Value = String> {
+    "[A-Za-zé\"'#][ -~é]{0,10}"
+}
+
+fn places() -> impl Strategy<Value = Places> {
+    let place = prop_oneof![
+        Just(Place::Any),
+        Just(Place::Zone(ZoneId::site())),
+        ("[a-z]{1,6}", "[A-Za-zé\"][a-z=]{0,6}").prop_map(|(key, value)| Place::Label(key, value)),
+    ];
+    vec(place, 1..4).prop_map(Places)
+}
+
+fn when() -> impl Strategy<Value = When> {
+    let absence = prop_oneof![
+        duration().prop_map(Absence::For),
+        (1.1..100.0_f64, 3_u16..=16).prop_map(|(factor, min_visits)| Absence::Usual { factor, min_visits }),
+    ];
+    prop_oneof![
+        places().prop_map(When::Entered),
+        places().prop_map(When::Exited),
+        (duration(), places(), any::<bool>()).prop_map(|(after, places, total)| When::Dwelled { after, places, total }),
+        places().prop_map(When::FirstVisit),
+        (places(), duration()).prop_map(|(places, after)| When::Returned { places, after }),
+        (places(), absence).prop_map(|(places, absence)| When::Absent { places, absence }),
+        (vec(places(), 2..4), duration()).prop_map(|(steps, within)| When::Sequence { steps, within }),
+        (places(), places()).prop_map(|(places, was_in)| When::Missed { places, was_in }),
+        (0_u32..1_000, 0_u32..1_000, any::<bool>()).prop_map(|(one, other, above)| {
+            let (least, most) = (one.min(other), one.max(other));
+            let (bound, until) = if above { (Bound::Above(most), least) } else { (Bound::Below(least), most) };
+            When::Occupancy { zone: ZoneId::site(), bound, until }
+        }),
+    ]
+}
+
+fn cap() -> impl Strategy<Value = Cap> {
+    let last = duration().prop_map(Period::Last);
+    let per = prop_oneof![
+        Just(Period::Day),
+        Just(Period::Week),
+        Just(Period::Month),
+        Just(Period::Visit),
+        Just(Period::Ever),
+        last
+    ];
+    (1_u16..=10_000, per).prop_map(|(most, per)| Cap { most, per })
+}
+
+fn hours() -> impl Strategy<Value = Hours> {
+    let spans = || vec((0_u16..1_440, 1_u16..1_440), 0..3);
+    let days = [spans(), spans(), spans(), spans(), spans(), spans(), spans()];
+    (days, btree_set(1_i8..28, 0..3)).prop_map(|(days, closed)| {
+        let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+        let span =
+            |(from, length): (u16, u16)| format!("{}-{}", clock(from), clock((from + length) % 1_440)).parse().unwrap();
+        Hours {
+            days: days.map(|spans| spans.into_iter().map(span).collect()),
+            closed: closed.into_iter().map(|day| jiff::civil::date(2_026, 12, day)).collect(),
+        }
+    })
+}
+
+/// Rules, and what they obey; about no zone and no beacon by name.
+pub(super) fn any_rules() -> impl Strategy<Value = Rules> {
+    let attributes = btree_map("[a-z_][A-Za-z0-9_]{0,6}", prop::sample::select(&AttributeType::ALL[..]), 0..4);
+    let shared = (cap(), option::of(word())).prop_map(|(cap, campaign)| SharedCap { cap, campaign });
+    let days = (1_u64..=1_830).prop_map(|days| Duration::from_secs(days * 86_400));
+    let settings = (attributes, option::of(hours()), option::of(hours()), vec(shared, 0..3), days).prop_map(
+        |(attributes, store_hours, quiet_hours, caps, retention)| TriggerSettings {
+            attributes,
+            store_hours,
+            quiet_hours,
+            caps,
+            retention,
+        },
+    );
+    let unless =
+        (vec(cap(), 0..3), vec(cap(), 0..3), option::of(duration()), any::<[bool; 2]>(), "[a-z]{0,9}", 0.0..99.0_f64)
+            .prop_map(|(caps, site_caps, cool_down, [quiet_hours, store_hours], consent, holdout)| Unless {
+                caps,
+                site_caps,
+                cool_down,
+                quiet_hours,
+                store_hours,
+                consent,
+                holdout,
+            });
+    let key = option::of(Just("{{device.id}}: {{trigger.id}}".to_owned()));
+    let data = metadata().prop_map(|data| data.into_iter().filter(|(_, value)| !value.is_object()).collect());
+    let then = (0_u8..=9, duration(), btree_set("[a-z]{1,9}", 0..3), key, any::<bool>(), data).prop_map(
+        |(priority, expires_after, channels, deduplication_key, card, data)| Then {
+            priority,
+            expires_after,
+            channels: channels.into_iter().collect(),
+            deduplication_key,
+            card,
+            data,
+        },
+    );
+    let condition = option::of(Just("device.labels.tier == \"gold\" && visit.count > 2".to_owned()));
+    let rule = (word(), word(), any::<bool>(), when(), condition, unless, then);
+    (settings, vec(rule, 0..4)).prop_map(|(settings, rules)| {
+        let rule = |(at, (name, campaign, enabled, when, condition, unless, then))| {
+            let id = TriggerId::new(&format!("t{at}")).unwrap();
+            std::sync::Arc::new(Trigger { id, name, campaign, enabled, when, condition, unless, then })
+        };
+        Rules { settings: settings.into(), triggers: rules.into_iter().enumerate().map(rule).collect() }
+    })
+}
+
 /// A registry of a few of everything, not rounded to what files say.
 pub(super) fn any_registry() -> impl Strategy<Value = Registry> {
     let zone = (text(), shape(), labels(), metadata(), presence());
     let device = (prop::sample::select(&DeviceKind::ALL[..]), btree_set("[a-z]{1,9}", 0..3), labels());
     let receiver = (point(), -5.0..5.0_f64, -60.0..60.0_f64);
     let whole = option::of((text(), labels(), metadata(), presence()));
-    (site(), whole, vec(zone, 0..5), vec(device, 4), beacons(), vec(receiver, 0..4)).prop_map(
-        |(site, whole, zones, devices, beacons, receivers)| {
+    (site(), whole, vec(zone, 0..5), vec(device, 4), beacons(), vec(receiver, 0..4), any_rules()).prop_map(
+        |(site, whole, zones, devices, beacons, receivers, rules)| {
             let level = |number: usize| site.levels[number % site.levels.len()].ordinal;
             let mut all_zones: Vec<Zone> = zones
                 .into_iter()
@@ -231,7 +345,8 @@ pub(super) fn any_registry() -> impl Strategy<Value = Registry> {
                 rssi_offset,
             });
             let (receivers, beacons, devices) = (all_receivers.collect(), all_beacons.collect(), all_devices.collect());
-            Registry::new(site.clone(), receivers, all_zones, beacons, devices).unwrap()
+            let registry = Registry::new(site.clone(), receivers, all_zones, beacons, devices).unwrap();
+            registry.with_rules(rules.into()).unwrap()
         },
     )
 }

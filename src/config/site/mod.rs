@@ -36,7 +36,8 @@ pub use calibration::calibration_text;
 pub use forms::{etag, from_json, from_stored, record_from_stored, to_json, zone_json_with_shape};
 pub use imdf::{Account, Accounting, Imdf, Skipped, read_imdf};
 pub use points::{WalkPoint, load_points};
-pub use texts::{read_beacons_text, read_devices_text, read_site_texts, read_zones_text};
+pub use texts::{read_beacons_text, read_devices_text, read_site_texts, read_triggers_text, read_zones_text};
+pub use triggers::unusable;
 pub use write::site_texts;
 pub use write_dir::{WriteSiteError, write_site};
 
@@ -59,7 +60,8 @@ const SITE: &str = "site.toml";
 const ZONES: &str = "zones.geojson";
 const BEACONS: &str = "beacons.csv";
 const DEVICES: &str = "devices.csv";
-const TRIGGERS: &str = "triggers.toml";
+/// The rules, in a site directory; it need not be there.
+pub const TRIGGERS: &str = "triggers.toml";
 
 /// The pictures of a site's levels.
 pub type Plans = BTreeMap<LevelOrdinal, PlanImage>;
@@ -245,7 +247,8 @@ fn load_from(files: &dyn Files, calibration: bool) -> Loaded {
     });
 
     let mut diagnostics = Vec::new();
-    let reports = [Some(site_report), zones_report, beacons_report, devices_report, triggers_report, calibration_report];
+    let reports =
+        [Some(site_report), zones_report, beacons_report, devices_report, triggers_report, calibration_report];
     for report in reports.into_iter().flatten() {
         diagnostics.extend(report.finish());
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::beacons::{self, KnownDevices};
 use super::site_file::Plan;
-use super::{BEACONS, CALIBRATION, DEVICES, Files, Plans, SITE, TRIGGERS, ZONES, devices, load_from, zones};
+use super::{BEACONS, CALIBRATION, DEVICES, Files, Plans, SITE, TRIGGERS, ZONES, devices, load_from, triggers, zones};
 use crate::config::diagnostic::{Diagnostic, Faults, FileReport, conclude};
 use crate::config::text::{ReadError, nearest, short};
 use crate::model::BeaconId;
@@ -56,6 +56,25 @@ pub fn read_beacons_text(
         }
     }
     conclude(Some(beacons.into_iter().map(|beacon| Record::Beacon(Arc::new(beacon))).collect()), report.finish())
+}
+
+/// Reads a `triggers.toml`: its rules name zones and beacons of `within`. Where it has no settings, those of `within` stay, unless
+/// it is to take the place of all there is.
+///
+/// # Errors
+/// All faults at once, warnings among them.
+pub fn read_triggers_text(
+    name: &str,
+    text: String,
+    within: &Registry,
+    replaces: bool,
+) -> Result<(Vec<Record>, Vec<Diagnostic>), Faults> {
+    let report = FileReport::of_text(name, text);
+    let kept = (!replaces).then_some(&*within.rules().settings);
+    let (rules, has_settings) = triggers::load_within(&report, &triggers::Known::of(within), kept);
+    let settings = (has_settings || replaces).then_some(Record::TriggerSettings(rules.settings));
+    let records = settings.into_iter().chain(rules.triggers.into_iter().map(Record::Trigger)).collect();
+    conclude(Some(records), report.finish())
 }
 
 /// Reads a whole site from texts by the names of their files, and pictures by theirs; as [`super::load_site`], but a file

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde_json::Value;
 use toml::de::DeValue;
 
-use super::forms::{literal, string};
+use super::forms::{self, literal};
 use crate::config::diagnostic::FileReport;
 use crate::config::text::{self, nearest, short};
 use crate::config::toml_file::{Document, Keys};
-use crate::model::{BeaconId, Span, TriggerId, ZoneId, parse_duration};
+use crate::model::{BeaconId, Span, TriggerId, ZoneId, format_duration, parse_duration};
 use crate::registry::{
     Absence, AttributeType, Bound, Cap, Hours, MOST_PRIORITY, Nearness, Place, Places, Registry, Rules, SharedCap,
     Target, Then, Trigger, TriggerSettings, USUAL, USUAL_FACTOR, USUAL_VISITS, Unless, WEEKDAYS, When, Zone,
@@ -25,6 +25,8 @@ const MAX_BYTES: u64 = 16 << 20;
 const MAX_TRIGGERS: usize = 10_000;
 /// Values of one list.
 const MAX_VALUES: usize = 32;
+/// Among so many ids the nearest is looked for.
+const MAX_PROPOSED: usize = 1_000;
 /// Attributes of a device.
 const MAX_ATTRIBUTES: usize = 64;
 /// Bytes of names and words.
@@ -40,14 +42,32 @@ pub(super) const SETTINGS_KEYS: &[&str] = &["attributes", "store_hours", "quiet_
 /// The keys of a rule.
 pub(super) const TRIGGER_KEYS: &[&str] = &["id", "name", "campaign", "enabled", "when", "if", "unless", "then"];
 const WHEN_KEYS: &[&str] = &[
-    "entered", "exited", "dwelled", "in", "total", "approach", "to_beacon", "to_zone", "first_visit", "returned",
-    "after", "absent", "from", "factor", "min_visits", "sequence", "within", "missed", "was_in", "occupancy", "above",
-    "below", "until",
+    "entered",
+    "exited",
+    "dwelled",
+    "in",
+    "total",
+    "approach",
+    "to_beacon",
+    "to_zone",
+    "first_visit",
+    "returned",
+    "after",
+    "absent",
+    "from",
+    "factor",
+    "min_visits",
+    "sequence",
+    "within",
+    "missed",
+    "was_in",
+    "occupancy",
+    "above",
+    "below",
+    "until",
 ];
-const UNLESS_KEYS: &[&str] =
-    &["caps", "site_caps", "cool_down", "quiet_hours", "store_hours", "consent", "holdout"];
-const THEN_KEYS: &[&str] =
-    &["priority", "expires_after", "channels", "deduplication_key", "card", "data"];
+const UNLESS_KEYS: &[&str] = &["caps", "site_caps", "cool_down", "quiet_hours", "store_hours", "consent", "holdout"];
+const THEN_KEYS: &[&str] = &["priority", "expires_after", "channels", "deduplication_key", "card", "data"];
 const CAP_KEYS: &[&str] = &["cap", "campaign"];
 const HOURS_KEYS: &[&str] =
     &["daily", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "closed"];
@@ -86,34 +106,49 @@ impl<'a> Known<'a> {
     pub(super) fn of_files(zones: Option<&'a [Zone]>, beacons: Option<&'a [crate::registry::Beacon]>) -> Self {
         Self {
             zones: zones.map(|zones| zones.iter().collect()),
-            beacons: beacons
-                .map(|beacons| beacons.iter().map(|beacon| (&beacon.id, beacon.fixed.is_some())).collect()),
+            beacons: beacons.map(|beacons| beacons.iter().map(|beacon| (&beacon.id, beacon.fixed.is_some())).collect()),
         }
     }
 
     fn check_zone(&self, keys: &Keys<'_, '_>, line: usize, id: &ZoneId) {
         let Some(zones) = self.zones.as_ref().filter(|_| !id.is_site()) else { return };
         if !zones.iter().any(|zone| zone.id == *id) {
-            let ids: Vec<&str> = zones.iter().map(|zone| zone.id.as_str()).chain([ZoneId::SITE]).collect();
-            keys.fault(line, format!("there is no zone \"{id}\""), Some(nearest(id.as_str(), &ids)));
+            let ids = zones.iter().map(|zone| zone.id.as_str()).chain([ZoneId::SITE]);
+            let help = proposal(id.as_str(), ids, "draw the zone first, or correct the id");
+            keys.fault(line, format!("there is no zone \"{id}\""), Some(help));
         }
     }
 }
 
+/// The id that was probably meant, or else what to do.
+fn proposal<'a>(id: &str, known: impl Iterator<Item = &'a str>, otherwise: &str) -> String {
+    let known: Vec<&str> = known.take(MAX_PROPOSED).collect();
+    Some(nearest(id, &known)).filter(|help| help.starts_with("did you mean")).unwrap_or_else(|| otherwise.to_owned())
+}
+
 /// Reads the file.
 pub(super) fn load(report: &FileReport, known: &Known<'_>) -> Rules {
+    load_within(report, known, None).0
+}
+
+/// Reads the file, and says whether it has settings; where it has none, those of `kept` are in force.
+pub(super) fn load_within(report: &FileReport, known: &Known<'_>, kept: Option<&TriggerSettings>) -> (Rules, bool) {
     let Some(text) = text::read(report, MAX_BYTES, "the file holds the rules; see docs/triggers.md") else {
-        return Rules::default();
+        return (Rules::default(), false);
     };
     let document = Document::parse(&text, report);
     let keys = document.root(report, KEYS);
-    let settings = settings(&keys).unwrap_or_default();
+    let has_settings = SETTINGS_KEYS.iter().any(|key| keys.has(key));
+    let settings = match kept {
+        Some(kept) if !has_settings => kept.clone(),
+        _ => settings(&keys),
+    };
     let mut lines: HashMap<TriggerId, usize> = HashMap::new();
     let mut triggers = Vec::new();
     let tables = keys.tables("trigger", TRIGGER_KEYS);
     if tables.len() > MAX_TRIGGERS {
         keys.fault_at("trigger", format!("there are {} rules, more than {MAX_TRIGGERS}", tables.len()), None);
-        return Rules::default();
+        return (Rules::default(), has_settings);
     }
     for mut table in tables {
         let line = table.line_of("id");
@@ -125,23 +160,39 @@ pub(super) fn load(report: &FileReport, known: &Known<'_>) -> Rules {
         }
         triggers.push(Arc::new(rule));
     }
-    Rules { settings: Arc::new(settings), triggers }
+    (Rules { settings: Arc::new(settings), triggers }, has_settings)
+}
+
+/// Why a rule cannot be used with these settings; none where it can.
+pub fn unusable(rule: &Trigger, settings: &TriggerSettings) -> Option<String> {
+    let declared = &settings.attributes;
+    let condition = rule.condition.as_ref().and_then(|text| Condition::compile(text, declared).err());
+    let key = || rule.then.deduplication_key.as_ref().and_then(|text| Template::compile(text, declared).err());
+    let data = || Data::compile(&Value::Object(rule.then.data.clone()), declared).err();
+    condition
+        .map(|error| format!("its condition: {error}"))
+        .or_else(|| key().map(|error| format!("its deduplication_key: {error}")))
+        .or_else(|| data().map(|(path, error)| format!("its data{path}: {error}")))
 }
 
 /// Reads the settings.
-pub(super) fn settings(keys: &Keys<'_, '_>) -> Option<TriggerSettings> {
+pub(super) fn settings(keys: &Keys<'_, '_>) -> TriggerSettings {
     let usual = TriggerSettings::default();
     let attributes = attributes(keys);
     let store_hours = hours(keys, "store_hours");
     let quiet_hours = hours(keys, "quiet_hours");
     let mut caps = Vec::new();
-    for (value, line) in keys.array("caps", "a list of caps such as [{ cap = \"3 per day\" }]").into_iter().take(MAX_VALUES) {
+    for (value, line) in list(keys, "caps", "a list of caps such as [{ cap = \"3 per day\" }]") {
         match value {
             DeValue::String(text) => {
                 caps.extend(parsed::<Cap>(keys, line, "caps", text).map(|cap| SharedCap { cap, campaign: None }));
             }
             DeValue::Table(_) => {}
-            _ => keys.fault(line, "\"caps\" must hold caps such as { cap = \"3 per day\", campaign = \"…\" }".to_owned(), None),
+            _ => keys.fault(
+                line,
+                "\"caps\" must hold caps such as { cap = \"3 per day\", campaign = \"…\" }".to_owned(),
+                None,
+            ),
         }
     }
     for table in keys.tables_in("caps", CAP_KEYS) {
@@ -152,7 +203,7 @@ pub(super) fn settings(keys: &Keys<'_, '_>) -> Option<TriggerSettings> {
     if retention > MAX_RETENTION || retention < Duration::from_secs(86_400) {
         keys.fault_at("retention", "\"retention\" must lie between 1d and 1830d", None);
     }
-    Some(TriggerSettings { attributes, store_hours, quiet_hours, caps, retention })
+    TriggerSettings { attributes, store_hours, quiet_hours, caps, retention }
 }
 
 fn attributes(keys: &Keys<'_, '_>) -> BTreeMap<String, AttributeType> {
@@ -185,7 +236,7 @@ fn attributes(keys: &Keys<'_, '_>) -> BTreeMap<String, AttributeType> {
 
 /// `["09:00-20:00"]` for every day, or a table of days.
 fn hours(keys: &Keys<'_, '_>, key: &str) -> Option<Hours> {
-    if matches!(keys.value(key)?, DeValue::Array(_)) {
+    if !matches!(keys.value(key)?, DeValue::Table(_)) {
         return Some(Hours::daily(&spans(keys, key)));
     }
     let table = keys.table_named(key, format!("[{key}]"), HOURS_KEYS)?;
@@ -210,15 +261,37 @@ fn hours(keys: &Keys<'_, '_>, key: &str) -> Option<Hours> {
 }
 
 fn spans(keys: &Keys<'_, '_>, key: &str) -> Vec<Span> {
-    let values = keys.array(key, "a list of spans such as [\"09:00-20:00\"]");
-    values.into_iter().take(MAX_VALUES).filter_map(|(value, line)| match value.as_str() {
-        Some(text) => parsed(keys, line, key, text),
-        None => {
-            keys.fault(line, format!("\"{key}\" must hold spans such as \"09:00-20:00\""), None);
-            None
-        }
-    })
-    .collect()
+    let values = list(keys, key, "a list of spans such as [\"09:00-20:00\"]");
+    values
+        .into_iter()
+        .filter_map(|(value, line)| {
+            let text = value.as_str();
+            if text.is_none() {
+                keys.fault(line, format!("\"{key}\" must hold spans such as \"09:00-20:00\""), None);
+            }
+            parsed(keys, line, key, text?)
+        })
+        .collect()
+}
+
+/// The values of a list that is not too long.
+fn list<'d, 't>(keys: &Keys<'d, 't>, key: &str, wanted: &str) -> Vec<(&'d DeValue<'t>, usize)> {
+    let values = keys.array(key, wanted);
+    if values.len() > MAX_VALUES {
+        keys.fault_at(key, format!("\"{key}\" has {} values, more than {MAX_VALUES}", values.len()), None);
+        return Vec::new();
+    }
+    values
+}
+
+/// A whole number in that range.
+fn whole_in(keys: &Keys<'_, '_>, key: &str, least: u32, most: u32, unit: &str) -> Option<u32> {
+    let number = keys.integer(key)?;
+    let found = u32::try_from(number).ok().filter(|number| (least..=most).contains(number));
+    if found.is_none() {
+        keys.fault_at(key, format!("\"{key}\" is {number}; it must lie between {least} and {most}{unit}"), None);
+    }
+    found
 }
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
@@ -233,7 +306,11 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
 fn duration(keys: &Keys<'_, '_>, key: &str) -> Option<Duration> {
     let duration = keys.parsed(key, parse_duration)?;
     if duration.is_zero() {
-        keys.fault_at(key, format!("\"{key}\" must be longer than nothing"), Some("write such as \"90s\", \"30m\", \"2d\""));
+        keys.fault_at(
+            key,
+            format!("\"{key}\" must be longer than nothing"),
+            Some("write such as \"90s\", \"30m\", \"2d\""),
+        );
         return None;
     }
     Some(duration)
@@ -242,7 +319,11 @@ fn duration(keys: &Keys<'_, '_>, key: &str) -> Option<Duration> {
 fn word(keys: &Keys<'_, '_>, key: &str) -> Option<String> {
     let text = keys.text(key)?;
     if text.trim().is_empty() || text.len() > MAX_WORD || text.chars().any(char::is_control) {
-        keys.fault_at(key, format!("\"{key}\" must have 1 to {MAX_WORD} characters, none of them a control character"), None);
+        keys.fault_at(
+            key,
+            format!("\"{key}\" must have 1 to {MAX_WORD} characters, none of them a control character"),
+            None,
+        );
         return None;
     }
     Some(text.to_owned())
@@ -260,7 +341,11 @@ pub(super) fn trigger(keys: &mut Keys<'_, '_>, known: &Known<'_>, settings: &Tri
     if let Some(text) = &condition
         && let Err(error) = Condition::compile(text, declared)
     {
-        keys.fault_at("if", format!("the condition `{}`: {error}", short(text)), Some("see docs/triggers.md for what it may say"));
+        keys.fault_at(
+            "if",
+            format!("the condition `{}`: {error}", short(text)),
+            Some("see docs/triggers.md for what it may say"),
+        );
     }
     let unless = unless(keys).unwrap_or_default();
     let then = then(keys, settings).unwrap_or_default();
@@ -284,6 +369,15 @@ fn hints(keys: &Keys<'_, '_>, when: &When, unless: &Unless, settings: &TriggerSe
     }
     if matches!(when, When::Absent { .. }) && unless.store_hours {
         keys.warn_at("unless", "who is absent is not in the store: it waits for the store to open", None);
+    }
+    let longest = match when {
+        When::Returned { after, .. } | When::Absent { absence: Absence::For(after), .. } => Some(*after),
+        _ => None,
+    };
+    if longest.is_some_and(|longest| longest > settings.retention) {
+        let retention = format_duration(settings.retention);
+        let message = format!("visits are forgotten after {retention}: it never fires");
+        keys.warn_at("when", message, Some("make \"retention\" longer"));
     }
     let Some(zones) = &known.zones else { return };
     for place in places_of(when) {
@@ -316,6 +410,8 @@ fn when(rule: &Keys<'_, '_>, known: &Known<'_>) -> Option<When> {
     let words: Vec<&str> = WHENS.iter().map(|(key, _)| *key).collect();
     let (kind, with) = match found.as_slice() {
         [one] => *one,
+        // What was meant is misspelled, and told.
+        [] if rule.entries("when")?.iter().any(|(key, ..)| !WHEN_KEYS.contains(&key.as_str())) => return None,
         [] => {
             rule.fault_at("when", "\"when\" says nothing", Some(&format!("it has one of {}", words.join(", "))));
             return None;
@@ -352,11 +448,15 @@ fn when(rule: &Keys<'_, '_>, known: &Known<'_>) -> Option<When> {
         }
         "sequence" => {
             let within = if keys.has("within") { duration(&keys, "within") } else { missing(&keys, "within", "30m") };
-            let steps = keys.array("sequence", "a list of places such as [\"a\", \"kind=b\"]");
+            let steps = keys.array("sequence", "a list of places such as [\"entrance\", \"department=wine\"]");
             let count = steps.len();
-            let steps: Vec<Places> =
-                steps.into_iter().take(MAX_VALUES).filter_map(|(value, line)| places_in(&keys, "sequence", value, line, known)).collect();
-            if count < 2 || count > MAX_VALUES {
+            let steps: Vec<Places> = steps
+                .into_iter()
+                .take(MAX_VALUES)
+                .filter_map(|(value, line)| places_in(&keys, "sequence", value, line, known))
+                .collect();
+            let is_list = matches!(keys.value("sequence"), Some(DeValue::Array(_)));
+            if is_list && !(2..=MAX_VALUES).contains(&count) {
                 keys.fault_at("sequence", format!("a sequence has 2 to {MAX_VALUES} places, not {count}"), None);
             }
             (steps.len() == count && count >= 2).then_some(())?;
@@ -364,7 +464,7 @@ fn when(rule: &Keys<'_, '_>, known: &Known<'_>) -> Option<When> {
         }
         "missed" => {
             if !keys.has("was_in") {
-                keys.fault_at("missed", "\"was_in\" is missing", Some("write was_in = \"ZONE\", where the device must have been"));
+                keys.missing("was_in", "write was_in = \"ZONE\", where the device must have been");
             }
             Some(When::Missed { places: places("missed")?, was_in: places("was_in")? })
         }
@@ -389,8 +489,9 @@ fn approach(keys: &Keys<'_, '_>, known: &Known<'_>) -> Option<When> {
             if let Some(beacons) = &known.beacons {
                 match beacons.iter().find(|(id, _)| **id == beacon) {
                     None => {
-                        let ids: Vec<&str> = beacons.iter().filter(|(_, fixed)| *fixed).map(|(id, _)| id.as_str()).collect();
-                        keys.fault_at("to_beacon", format!("there is no beacon \"{beacon}\""), Some(&nearest(beacon.as_str(), &ids)));
+                        let ids = beacons.iter().filter(|(_, fixed)| *fixed).map(|(id, _)| id.as_str());
+                        let help = proposal(beacon.as_str(), ids, "register the beacon first, or correct the id");
+                        keys.fault_at("to_beacon", format!("there is no beacon \"{beacon}\""), Some(&help));
                     }
                     Some((_, false)) => keys.fault_at(
                         "to_beacon",
@@ -411,7 +512,8 @@ fn approach(keys: &Keys<'_, '_>, known: &Known<'_>) -> Option<When> {
             Target::Zone(zone)
         }
         _ => {
-            keys.fault_at("approach", "it needs either \"to_beacon\" or \"to_zone\"", None);
+            let help = "write to_beacon = \"BEACON\" or to_zone = \"ZONE\"";
+            keys.fault_at("approach", "it needs either \"to_beacon\" or \"to_zone\"", Some(help));
             return None;
         }
     };
@@ -426,19 +528,20 @@ fn absence(keys: &Keys<'_, '_>) -> Option<Absence> {
         return duration(keys, "absent").map(Absence::For);
     }
     let factor = if keys.has("factor") { keys.number_in("factor", 1.1, 100.0, "") } else { Some(USUAL_FACTOR) };
-    let min_visits = if keys.has("min_visits") { keys.number_in("min_visits", 3.0, 16.0, "") } else { Some(USUAL_VISITS.into()) };
+    let min_visits =
+        if keys.has("min_visits") { whole_in(keys, "min_visits", 3, 16, "") } else { Some(USUAL_VISITS.into()) };
     Some(Absence::Usual { factor: factor?, min_visits: min_visits? as u16 })
 }
 
 fn occupancy(keys: &Keys<'_, '_>, known: &Known<'_>) -> Option<When> {
     let zone = keys.parsed("occupancy", ZoneId::new)?;
     known.check_zone(keys, keys.line_of("occupancy"), &zone);
-    let number = |key: &str| keys.number_in(key, 0.0, 1_000_000.0, " devices").map(|number| number as u32);
+    let number = |key: &str| whole_in(keys, key, 0, 1_000_000, " devices");
     let bound = match (keys.has("above"), keys.has("below")) {
         (true, false) => Bound::Above(number("above")?),
         (false, true) => Bound::Below(number("below")?),
         _ => {
-            keys.fault_at("occupancy", "it needs either \"above\" or \"below\"", None);
+            keys.fault_at("occupancy", "it needs either \"above\" or \"below\"", Some("write such as above = 40"));
             return None;
         }
     };
@@ -450,12 +553,14 @@ fn occupancy(keys: &Keys<'_, '_>, known: &Known<'_>) -> Option<When> {
             Bound::Below(below) => below + below.div_ceil(5),
         }
     };
-    let is_beyond = match bound {
-        Bound::Above(above) => until <= above,
-        Bound::Below(below) => until >= below,
+    let wrong = match bound {
+        Bound::Above(above) if until > above => Some(format!("at most {above}, above which it fires")),
+        Bound::Below(below) if until < below => Some(format!("at least {below}, below which it fires")),
+        _ => None,
     };
-    if !is_beyond {
-        keys.fault_at("until", "\"until\" must lie on the other side of the bound", None);
+    if let Some(wanted) = wrong {
+        let help = "it fires again only after there were so many";
+        keys.fault_at("until", format!("\"until\" is {until}; it must be {wanted}"), Some(help));
     }
     Some(When::Occupancy { zone, bound, until })
 }
@@ -484,7 +589,11 @@ fn places_in(keys: &Keys<'_, '_>, key: &str, value: &DeValue<'_>, line: usize, k
         }
         _ => {
             let help = "write a zone's id, a label as \"key=value\", \"site\", \"*\", or a list of these";
-            keys.fault(line, format!("\"{key}\" must be a place, or a list of up to {MAX_VALUES}"), Some(help.to_owned()));
+            keys.fault(
+                line,
+                format!("\"{key}\" must be a place, or a list of up to {MAX_VALUES}"),
+                Some(help.to_owned()),
+            );
             None
         }
     }
@@ -500,15 +609,15 @@ fn unless(rule: &Keys<'_, '_>) -> Option<Unless> {
     let keys = table(rule, "unless", UNLESS_KEYS)?;
     let usual = Unless::default();
     let caps = |key: &str| -> Vec<Cap> {
-        let values = keys.array(key, "a list of caps such as [\"1 per visit\", \"2 per week\"]");
-        let cap = |(value, line): (&DeValue<'_>, usize)| match value.as_str() {
-            Some(text) => parsed(&keys, line, key, text),
-            None => {
+        let values = list(&keys, key, "a list of caps such as [\"1 per visit\", \"2 per week\"]");
+        let cap = |(value, line): (&DeValue<'_>, usize)| {
+            let text = value.as_str();
+            if text.is_none() {
                 keys.fault(line, format!("\"{key}\" must hold caps such as \"1 per visit\""), None);
-                None
             }
+            parsed(&keys, line, key, text?)
         };
-        values.into_iter().take(MAX_VALUES).filter_map(cap).collect()
+        values.into_iter().filter_map(cap).collect()
     };
     let consent = keys.text("consent").map_or(usual.consent, |purpose| {
         if purpose.len() > MAX_WORD || purpose.contains([':', ';']) || purpose.chars().any(char::is_whitespace) {
@@ -534,12 +643,12 @@ fn then(rule: &Keys<'_, '_>, settings: &TriggerSettings) -> Option<Then> {
     let usual = Then::default();
     let declared = &settings.attributes;
     let priority = if keys.has("priority") {
-        keys.number_in("priority", 0.0, MOST_PRIORITY.into(), "")? as u8
+        whole_in(&keys, "priority", 0, MOST_PRIORITY.into(), "")? as u8
     } else {
         usual.priority
     };
     let mut channels: Vec<String> = Vec::new();
-    for (value, line) in keys.array("channels", "a list of channels such as [\"push\", \"sms\"]").into_iter().take(MAX_VALUES) {
+    for (value, line) in list(&keys, "channels", "a list of channels such as [\"push\", \"sms\"]") {
         match value.as_str() {
             Some(text) if TriggerId::new(text).is_ok() && !channels.iter().any(|known| known == text) => {
                 channels.push(text.to_owned());
@@ -555,7 +664,11 @@ fn then(rule: &Keys<'_, '_>, settings: &TriggerSettings) -> Option<Then> {
     }
     let data = keys.json("data").unwrap_or_default();
     if Value::Object(data.clone()).to_string().len() > MAX_DATA {
-        keys.fault_at("data", format!("\"data\" has more than {MAX_DATA} bytes"), Some("keep what is large in the back end"));
+        keys.fault_at(
+            "data",
+            format!("\"data\" has more than {MAX_DATA} bytes"),
+            Some("keep what is large in the back end"),
+        );
     }
     if let Err((path, error)) = Data::compile(&Value::Object(data.clone()), declared) {
         keys.fault_at("data", format!("\"data{path}\": {error}"), Some("see docs/triggers.md for what it may say"));
@@ -618,12 +731,7 @@ pub(super) fn text(rules: &Rules) -> String {
 }
 
 fn line(out: &mut String, key: &str, value: &Value) {
-    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if is_bare {
-        out.push_str(key);
-    } else {
-        string(out, key);
-    }
+    forms::key(out, key);
     out.push_str(" = ");
     literal(out, value);
     out.push('\n');

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{CALIBRATION, Plans, SITE, site_texts};
+use super::{CALIBRATION, Plans, SITE, TRIGGERS, site_texts};
 use crate::registry::Registry;
 
 /// Why a site directory was not written.
@@ -76,9 +76,9 @@ pub fn write_site(dir: &Path, registry: &Registry, plans: &Plans) -> Result<(), 
         }
         return Err(error);
     }
-    // One of an earlier survey would be read as that of this registry.
-    if registry.calibration().is_none() {
-        let file = dir.join(CALIBRATION);
+    // What was there before would be read as that of this registry.
+    for name in [CALIBRATION, TRIGGERS].into_iter().filter(|name| !files.iter().any(|(written, _)| written == name)) {
+        let file = dir.join(name);
         match fs::remove_file(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&file)(error)),
             _ => {}
@@ -115,7 +115,7 @@ mod tests {
     fn a_site_directory_keeps_what_is_no_part_of_a_site() {
         let (registry, plans, _) = load_bundled_site_with_plans(&STORE).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [("site.toml", "old"), ("README.md", "mine"), (CALIBRATION, "{}")] {
+        for (name, text) in [("site.toml", "old"), ("README.md", "mine"), (CALIBRATION, "{}"), (TRIGGERS, "old")] {
             fs::write(dir.path().join(name), text).unwrap();
         }
         write_site(dir.path(), &registry, &plans).unwrap();

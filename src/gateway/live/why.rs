@@ -38,6 +38,13 @@ pub fn answer(engine: &Engine, question: Question, wall: impl Fn(Timestamp) -> T
                 "words": zone.words(why.at),
             })
         });
+        let history = engine.history(device);
+        let decisions = history.into_iter().flat_map(|history| history.decisions().rev()).map(|decision| {
+            json!({
+                "trigger": decision.trigger, "at": wall(decision.at), "outcome": decision.outcome.as_str(),
+                "detail": decision.detail, "times": decision.times, "words": decision.words(),
+            })
+        });
         let obstacles = why.obstacles();
         json!({
             "device": why.device.id, "at": wall(why.at), "tracked": why.device.may_be_tracked(),
@@ -48,6 +55,8 @@ pub fn answer(engine: &Engine, question: Question, wall: impl Fn(Timestamp) -> T
             })),
             "heard": why.heard.iter().map(|(receiver, at)| json!({"receiver": receiver, "time": wall(*at)})).collect::<Vec<_>>(),
             "zones": zones.collect::<Vec<_>>(),
+            "triggers": decisions.collect::<Vec<_>>(),
+            "attributes": history.map(|history| json!(history.attributes())).unwrap_or_else(|| json!({})),
         })
     });
     // Who asked may be gone.

@@ -1,4 +1,4 @@
-//! Receivers, beacons, devices and zones: list, make, read, replace, remove.
+//! Receivers, beacons, devices, zones and rules: list, make, read, replace, remove.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(beacons::routes())
         .merge(zones::routes())
         .merge(devices::routes())
+        .merge(triggers::routes())
         .routes(routes!(read_device, replace_device, remove_device))
 }
 
@@ -283,6 +284,44 @@ mod devices {
 
     pub(super) fn routes() -> OpenApiRouter<App> {
         OpenApiRouter::new().routes(routes!(list_devices, make_device))
+    }
+}
+
+mod triggers {
+    use utoipa_axum::routes;
+
+    use super::{
+        App, BODY, Body, HeaderMap, Kind, NoQuery, OpenApiRouter, Page, PageQuery, Path, Problem, Query, Response,
+        State, Who, records, schema,
+    };
+
+    list_and_make!(
+        Kind::Trigger,
+        "/api/v1/triggers",
+        list_triggers,
+        make_trigger,
+        PageQuery,
+        |_| None,
+        schema::Trigger,
+        schema::TriggerList,
+        "application/json"
+    );
+    one!(
+        Kind::Trigger,
+        "/api/v1/triggers/{id}",
+        read_trigger,
+        replace_trigger,
+        remove_trigger,
+        schema::Trigger,
+        "application/json"
+    );
+
+    pub(super) fn routes() -> OpenApiRouter<App> {
+        OpenApiRouter::new().routes(routes!(list_triggers, make_trigger)).routes(routes!(
+            read_trigger,
+            replace_trigger,
+            remove_trigger
+        ))
     }
 }
 

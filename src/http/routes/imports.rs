@@ -16,8 +16,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::{
-    Diagnostic, Faults, Imdf, read_beacons_text, read_devices_text, read_imdf, read_site_texts, read_zones_text,
-    site_texts,
+    Diagnostic, Faults, Imdf, read_beacons_text, read_devices_text, read_imdf, read_site_texts, read_triggers_text,
+    read_zones_text, site_texts,
 };
 use crate::http::app::App;
 use crate::http::base64;
@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const GEOJSON: [&str; 2] = ["application/geo+json", "application/json"];
 const CSV: [&str; 1] = ["text/csv"];
+const TOML: [&str; 1] = ["application/toml"];
 const JSON: [&str; 1] = ["application/json"];
 const ZIP: [&str; 2] = ["application/zip", "application/octet-stream"];
 
@@ -44,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(import_zones))
         .routes(routes!(import_beacons))
         .routes(routes!(import_devices))
+        .routes(routes!(import_triggers))
         .routes(routes!(import_imdf))
         .routes(routes!(apply))
         .routes(routes!(export))
@@ -177,6 +179,29 @@ async fn import_devices(
     body: ImportBody,
 ) -> Result<Response, Problem> {
     import(app, who, query, body, Kind::Device, &CSV, |text, _| read_devices_text("devices.csv", text)).await
+}
+
+/// Imports rules
+///
+/// TOML as in `triggers.toml`. What it names is added or changed, and what all rules obey where it says any of that; whole or not
+/// at all.
+#[utoipa::path(post, path = "/api/v1/import/triggers", tag = "import and export", params(ImportQuery),
+    request_body(content = String, content_type = "application/toml", example = "[[trigger]]\nid = \"welcome\"\nwhen = { entered = \"site\" }\n"),
+    responses(
+        (status = 200, description = "What was changed", body = schema::Imported,
+            headers(("Beaconfence-Revision" = u64, description = "The revision that this made"))),
+        (status = 409),
+    ))]
+async fn import_triggers(
+    State(app): State<App>,
+    who: Who,
+    Query(query): Query<ImportQuery>,
+    body: ImportBody,
+) -> Result<Response, Problem> {
+    import(app, who, query, body, Kind::Trigger, &TOML, move |text, within| {
+        read_triggers_text("triggers.toml", text, within, query.replace)
+    })
+    .await
 }
 
 /// Imports an IMDF archive
@@ -363,14 +388,18 @@ async fn export(State(app): State<App>, _query: NoQuery) -> Result<Response, Pro
     ))]
 async fn export_file(State(app): State<App>, Path(file): Path<String>, _query: NoQuery) -> Result<Response, Problem> {
     let media_type = match file.as_str() {
-        "site.toml" => "application/toml",
+        "site.toml" | "triggers.toml" => "application/toml",
         "zones.geojson" => "application/geo+json",
         "beacons.csv" | "devices.csv" => "text/csv; charset=utf-8",
-        _ => return Err(Problem::not_found("such file; there are site.toml, zones.geojson, beacons.csv, devices.csv")),
+        _ => {
+            let there = "site.toml, zones.geojson, beacons.csv, devices.csv, triggers.toml";
+            return Err(Problem::not_found(format_args!("such file; there are {there}")));
+        }
     };
     let registry = app.services.registrar.view().registry;
     blocking(move || {
-        let text = site_texts(&registry).remove(&file).unwrap_or_default();
+        // Without rules the file need not be there, and says so.
+        let text = site_texts(&registry).remove(&file).unwrap_or_else(|| "# There are no rules.\n".to_owned());
         let attached = format!("attachment; filename=\"{file}\"");
         Ok(([(CONTENT_TYPE, media_type.to_owned()), (CONTENT_DISPOSITION, attached)], text).into_response())
     })

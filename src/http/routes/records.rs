@@ -1,4 +1,4 @@
-//! What the routes of receivers, beacons, devices and zones have in common.
+//! What the routes of receivers, beacons, devices, zones and rules have in common.
 
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};

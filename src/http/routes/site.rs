@@ -1,4 +1,4 @@
-//! The site and its levels.
+//! The site and its levels, and what all rules obey.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -18,11 +18,11 @@ use crate::registrar::Expect;
 use crate::registry::{FloorPlan, Key, Kind, Level, Record};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(read_site, replace_site)).routes(routes!(list_levels)).routes(routes!(
-        read_level,
-        replace_level,
-        remove_level
-    ))
+    OpenApiRouter::new()
+        .routes(routes!(read_site, replace_site))
+        .routes(routes!(read_trigger_settings, replace_trigger_settings))
+        .routes(routes!(list_levels))
+        .routes(routes!(read_level, replace_level, remove_level))
 }
 
 /// Reads the site
@@ -53,6 +53,36 @@ async fn replace_site(
     body: Body<BODY>,
 ) -> Result<Response, Problem> {
     records::replace(&app, &who, &Key::Site, &headers, body).await
+}
+
+/// Reads what all rules obey
+#[utoipa::path(get, path = "/api/v1/trigger-settings", tag = "registry",
+    responses((status = 200, description = "It", body = schema::TriggerSettings,
+        headers(("ETag" = String, description = "Its entity tag")))))]
+async fn read_trigger_settings(State(app): State<App>, _query: NoQuery) -> Result<Response, Problem> {
+    records::read(&app, &Key::TriggerSettings)
+}
+
+/// Changes what all rules obey
+///
+/// What is left out has its default. An attribute that a rule names stays declared.
+#[utoipa::path(put, path = "/api/v1/trigger-settings", tag = "registry",
+    params(("If-Match" = Option<String>, Header, description = "The ETag that it had when it was read, or *")),
+    request_body(content = schema::TriggerSettings, content_type = "application/json"),
+    responses(
+        (status = 200, description = "It was changed", body = schema::TriggerSettings, headers(
+            ("ETag" = String, description = "Its entity tag"),
+            ("Beaconfence-Revision" = u64, description = "The revision that this made"))),
+        (status = 412), (status = 428),
+    ))]
+async fn replace_trigger_settings(
+    State(app): State<App>,
+    who: Who,
+    _query: NoQuery,
+    headers: HeaderMap,
+    body: Body<BODY>,
+) -> Result<Response, Problem> {
+    records::replace(&app, &who, &Key::TriggerSettings, &headers, body).await
 }
 
 /// All levels, lowest first

@@ -269,6 +269,30 @@ pub struct Why {
     heard: Vec<Value>,
     /// Zone by zone.
     zones: Vec<WhyZone>,
+    /// What rules decided of it lately, newest first.
+    triggers: Vec<Decision>,
+    /// What the back end says of it.
+    #[schema(value_type = Object)]
+    attributes: Value,
+}
+
+/// What was decided of a rule for a device.
+#[derive(ToSchema)]
+pub struct Decision {
+    /// The rule.
+    trigger: String,
+    /// When, last.
+    at: String,
+    /// `fired`, or what held it back: `condition`, `missing`, `no_consent`, `holdout`, `store_hours`, `quiet_hours`,
+    /// `cool_down`, `cap`, `site_cap`, `shared_cap` or `not_observed`.
+    outcome: String,
+    /// What exactly.
+    #[schema(required = true)]
+    detail: Option<String>,
+    /// How often in a row.
+    times: u32,
+    /// The same in a sentence.
+    words: String,
 }
 
 /// Whether the gateway is ready.

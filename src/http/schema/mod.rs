@@ -7,7 +7,9 @@
 mod live;
 mod records;
 mod results;
+mod triggers;
 
 pub use live::*;
 pub use records::*;
 pub use results::*;
+pub use triggers::*;

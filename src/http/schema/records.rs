@@ -347,4 +347,7 @@ pub enum FileName {
     /// The devices.
     #[schema(rename = "devices.csv")]
     Devices,
+    /// The rules.
+    #[schema(rename = "triggers.toml")]
+    Triggers,
 }

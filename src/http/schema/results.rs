@@ -3,7 +3,7 @@
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Beacon, Device, Level, Receiver, Zone};
+use super::{Beacon, Device, Level, Receiver, Trigger, Zone};
 use crate::http::problem::Fault;
 
 /// What somebody may do; each may do what the ones before may.
@@ -49,6 +49,11 @@ list! {
     ReceiverList, Receiver
 }
 
+list! {
+    /// A page of rules.
+    TriggerList, Trigger
+}
+
 /// The word `FeatureCollection`.
 #[derive(ToSchema)]
 pub enum CollectionWord {
@@ -83,7 +88,7 @@ pub struct LevelList {
 /// What was changed, or would be.
 #[derive(ToSchema)]
 pub struct Named {
-    /// `site`, `level`, `receiver`, `zone`, `device` or `beacon`.
+    /// `site`, `level`, `receiver`, `zone`, `device`, `beacon`, `trigger-settings` or `trigger`.
     kind: String,
     /// Its id; the ordinal of a level.
     id: String,
@@ -192,7 +197,7 @@ pub struct AdviceList {
 /// One thing that a change touched.
 #[derive(ToSchema)]
 pub struct Touched {
-    /// `site`, `level`, `receiver`, `zone`, `device` or `beacon`.
+    /// `site`, `level`, `receiver`, `zone`, `device`, `beacon`, `trigger-settings` or `trigger`.
     kind: String,
     /// Its id; the ordinal of a level.
     id: String,

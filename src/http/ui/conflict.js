@@ -129,7 +129,7 @@ function flat(record) {
         visit(part, name && name !== 'properties' ? `${name}.${key}` : key);
     else if (value !== null && value !== undefined && !(Array.isArray(value) && value.length === 0))
       result[name] = Array.isArray(value)
-        ? value.map(part => (Array.isArray(part) ? part.join(' ') : part)).join(', ')
+        ? value.map(part => (part && typeof part === 'object' ? Object.values(part).join(' ') : part)).join(', ')
         : String(value);
   };
   visit(record ?? {}, '');

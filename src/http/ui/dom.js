@@ -64,6 +64,7 @@ const ICONS = {
   beacons: 'M12 3l7 4v10l-7 4-7-4V7zM12 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4z',
   devices: 'M8 3h8a1 1 0 0 1 1 1v16a1 1 0 0 1-1 1H8a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1zM11 18h2',
   receivers: 'M12 12v9M8 21h8M8.5 8.5a5 5 0 0 1 7 0M6 6a8.5 8.5 0 0 1 12 0M12 12h.01',
+  triggers: 'M13 2L5 13h6l-1 9 8-12h-6z',
   events: 'M4 6h16M4 12h16M4 18h10',
   playback: 'M12 21a9 9 0 1 0-9-9M3 12l-1.5-3M3 12l3-1.5M12 7v5l3 2',
   health: 'M3 12h4l3-7 4 14 3-7h4',

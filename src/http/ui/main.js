@@ -18,6 +18,7 @@ const VIEWS = {
   beacons: () => import('./views/beacons.js'),
   devices: () => import('./views/devices.js'),
   receivers: () => import('./views/receivers.js'),
+  triggers: () => import('./views/triggers.js'),
   events: () => import('./views/events.js'),
   playback: () => import('./views/playback.js'),
   health: () => import('./views/health.js'),

@@ -54,7 +54,8 @@ export function notice(text, { kind = 'good', action, label } = {}) {
 /** The box of a failed request: what is wrong, line by line, and what to do. */
 export function problemBox(problem) {
   const lines = (problem.errors ?? []).map(error => {
-    const place = [error.file, error.line].filter(part => part !== null && part !== undefined).join(':');
+    // The line of a body that a form has made says nothing to anybody.
+    const place = error.file && [error.file, error.line].filter(part => part !== null && part !== undefined).join(':');
     return h(
       'li',
       null,

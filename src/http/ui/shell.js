@@ -16,6 +16,7 @@ const PAGES = [
   ['beacons', 'viewer'],
   ['devices', 'viewer'],
   ['receivers', 'viewer'],
+  ['triggers', 'viewer'],
   [],
   ['events', 'viewer'],
   ['playback', 'viewer'],

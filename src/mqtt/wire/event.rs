@@ -117,6 +117,8 @@ struct Data<'a> {
     held: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     suspect: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xdm: Option<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -164,6 +166,7 @@ impl<'a> Data<'a> {
             reason: event.reason.map(crate::presence::Reason::as_str),
             held: event.held,
             suspect: event.suspect,
+            xdm: if context.xdm { super::xdm::event(context, event) } else { None },
         }
     }
 }

@@ -11,6 +11,7 @@ mod replay;
 mod report;
 mod state;
 mod trigger;
+mod xdm;
 
 use bytes::Bytes;
 
@@ -40,6 +41,8 @@ pub struct Context {
     pub epoch: String,
     /// The site frame, from which latitude and longitude follow.
     pub frame: Frame,
+    /// Whether events are also said in the words of Adobe's Experience Data Model.
+    pub xdm: bool,
 }
 
 /// What a payload is, as MQTT 5 announces it.

@@ -28,7 +28,7 @@ mod write;
 use sha2::{Digest, Sha256};
 
 pub use read::from_json;
-pub(super) use rows::{literal, string};
+pub(super) use rows::{key, literal, string};
 pub use stored::{from_stored, record_from_stored};
 pub use write::{to_json, zone_json_with_shape};
 

@@ -88,7 +88,7 @@ pub fn from_json(kind: Kind, text: &str, within: &Registry) -> Result<(Record, V
             Some(Record::Level(Level { plan: plan.ok()?, ..level }))
         }),
         Kind::TriggerSettings => as_toml(report, &source, root, kind, triggers::SETTINGS_KEYS, |keys| {
-            triggers::settings(keys).map(|settings| Record::TriggerSettings(Arc::new(settings)))
+            Some(Record::TriggerSettings(Arc::new(triggers::settings(keys))))
         }),
         Kind::Trigger => as_toml(report, &source, root, kind, triggers::TRIGGER_KEYS, |keys| {
             let rule = triggers::trigger(keys, &Known::of(within), &within.rules().settings)?;

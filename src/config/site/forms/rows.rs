@@ -183,9 +183,9 @@ pub(in crate::config::site) fn literal(out: &mut String, value: &Value) {
         Value::String(text) => string(out, text),
         Value::Array(elements) => {
             out.push('[');
-            for element in elements {
+            for (at, element) in elements.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
                 literal(out, element);
-                out.push_str(", ");
             }
             out.push(']');
         }
@@ -193,12 +193,21 @@ pub(in crate::config::site) fn literal(out: &mut String, value: &Value) {
             out.push('{');
             for (at, (name, value)) in members.iter().filter(|(_, value)| !value.is_null()).enumerate() {
                 out.push_str(if at > 0 { ", " } else { " " });
-                string(out, name);
+                key(out, name);
                 out.push_str(" = ");
                 literal(out, value);
             }
-            out.push('}');
+            out.push_str(" }");
         }
+    }
+}
+
+/// A key of TOML, in quotes where it needs them.
+pub(in crate::config::site) fn key(out: &mut String, name: &str) {
+    if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+        out.push_str(name);
+    } else {
+        string(out, name);
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::site::fixture::{any_registry, records};
 use crate::config::{Diagnostic, Severity};
-use crate::registry::{Record, Registry, Shape, fixture};
+use crate::registry::{Edit, Record, Registry, Shape, fixture};
 
 fn registry() -> Registry {
     fixture::registry(&fixture::settings())
@@ -63,9 +63,11 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_a_reader_panic(kind in 0_usize..6, cut in 0_usize..2_000, at in 0_usize..2_000, with in ".{0,4}") {
+    fn no_text_makes_a_reader_panic(kind in 0_usize..8, cut in 0_usize..2_000, at in 0_usize..2_000, with in ".{0,4}") {
         let registry = registry();
         let kind = Kind::ALL[kind];
+        let rule = read(Kind::Trigger, &json!({"id": "t", "when": {"dwelled": "5m", "in": ["a", "b"]}, "if": "visit.count > 2"}));
+        let registry = registry.edited(&Edit { put: vec![rule], ..Edit::default() }).unwrap();
         let record = records(&registry).into_iter().find(|record| record.key().kind() == kind).unwrap();
         let mut text: Vec<char> = to_json(&record, registry.frame()).to_string().chars().collect();
         text.truncate(text.len() - cut % text.len());

@@ -96,19 +96,12 @@ fn files_that_are_none_of_a_site_are_named() {
     files.insert("zone.geojson".to_owned(), "{}".to_owned());
     let found = errors(read_site_texts(files, pictures()));
     assert_eq!(found, ["zone.geojson: error: \"zone.geojson\" is no file of a site; did you mean \"zones.geojson\"?"]);
-    let mut files = store("", str::to_owned);
-    files.insert("triggers.toml".to_owned(), String::new());
+    let files = store("", str::to_owned);
     let mut extra = pictures();
     extra.insert("cat.png".to_owned(), vec![1]);
     let (_, _, warnings) = read_site_texts(files, extra).unwrap();
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        warnings,
-        [
-            "triggers.toml: warning: this version does not read the file; it is ignored",
-            "cat.png: warning: no level of site.toml names the picture; it is ignored",
-        ]
-    );
+    assert_eq!(warnings, ["cat.png: warning: no level of site.toml names the picture; it is ignored"]);
     assert_eq!(errors(read_site_texts(BTreeMap::new(), BTreeMap::new())).len(), 1);
 }
 

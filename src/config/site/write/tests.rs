@@ -49,6 +49,7 @@ proptest! {
         prop_assert_eq!(back.zones(), registry.zones());
         prop_assert_eq!(back.beacons(), registry.beacons());
         prop_assert_eq!(back.devices(), registry.devices());
+        prop_assert_eq!(back.rules(), registry.rules());
         prop_assert_eq!(site_texts(&back), site_texts(&registry));
     }
 }

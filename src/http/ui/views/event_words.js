@@ -91,6 +91,7 @@ export function facts(event) {
   const settings = model.zones.get(data.zone?.id)?.properties ?? {};
   const enter = settings.enter_probability ?? 0.5;
   const exit = settings.exit_probability ?? 0.2;
+  if (kind === 'fired') return firedFacts(data);
   const lines = [t('why.when', { at: instant(data.observed_at ?? event.time), decided: instant(data.decided_at) })];
   if (data.position)
     lines.push(
@@ -118,6 +119,21 @@ export function facts(event) {
   if (data.reason) lines.push(word('reason.', data.reason));
   if (data.initial) lines.push(t('why.initial'));
   if (data.held) lines.push(t('why.held'));
+  if (data.suspect) lines.push(t('why.suspect'));
+  return lines;
+}
+
+/** What is known of a trigger, as sentences. */
+function firedFacts(data) {
+  const lines = [
+    t('why.when', { at: instant(data.observed_at), decided: instant(data.decided_at) }),
+    t('why.campaign', { campaign: data.campaign, priority: data.priority }),
+    t('why.expires', { at: instant(data.expires_at) }),
+    data.channels.length > 0 ? t('why.channels', { channels: data.channels.join(', ') }) : t('why.any-channel'),
+  ];
+  const zone = data.facts.zone;
+  if (zone) lines.push(t('why.in-zone', { zone: zone.name ?? zone.id }));
+  if (data.card) lines.push(t('why.card'));
   if (data.suspect) lines.push(t('why.suspect'));
   return lines;
 }
@@ -150,7 +166,24 @@ export async function why(device) {
           answer.zones.map(zone => h('li', null, h('strong', null, zoneName(zone.zone)), ' ', phase(zone))),
         )
       : h('p', null, t('why.no-zones')),
+    h('h3', null, t('why.triggers')),
+    answer.triggers.length > 0
+      ? h(
+          'ul',
+          { class: 'facts' },
+          answer.triggers.map(one =>
+            h('li', null, h('strong', null, one.trigger), ' ', decision(one), ' ', h('small', null, ago(one.at))),
+          ),
+        )
+      : h('p', null, t('why.no-triggers')),
   ];
+}
+
+/** What became of a rule, and how often. */
+function decision(one) {
+  const words = word('outcome.', one.outcome);
+  const detail = one.detail ? ` (${one.detail})` : '';
+  return `${words}${detail}${one.times > 1 ? ` × ${number(one.times)}` : ''}`;
 }
 
 function phase(zone) {

@@ -13,10 +13,11 @@ const KINDS = [
   ['zones', /\.(geojson|json)$/i, '/import/zones', 'application/geo+json'],
   ['beacons', /beacon.*\.csv$/i, '/import/beacons', 'text/csv'],
   ['devices', /device.*\.csv$/i, '/import/devices', 'text/csv'],
+  ['triggers', /\.toml$/i, '/import/triggers', 'application/toml'],
   ['imdf', /\.zip$/i, '/import/imdf', 'application/zip'],
   ['whole', /registry.*\.json$/i, '/apply', 'application/json'],
 ];
-const EXPORTS = ['zones.geojson', 'beacons.csv', 'devices.csv', 'site.toml'];
+const EXPORTS = ['zones.geojson', 'beacons.csv', 'devices.csv', 'triggers.toml', 'site.toml'];
 const SHOWN = 100;
 
 export function show() {
@@ -36,7 +37,7 @@ function importCard() {
   const kind = field(t('import.what'), { input: what });
   const file = field(t('import.file'), {
     type: 'file',
-    accept: '.geojson,.json,.csv,.zip',
+    accept: '.geojson,.json,.csv,.toml,.zip',
     hint: t('import.file.hint'),
   });
   const replace = tick(t('import.replace'), false, { hint: t('import.replace.hint') });

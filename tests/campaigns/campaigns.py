@@ -182,11 +182,16 @@ class Campaign:
         ]
 
     def judge(self, wanted, messages, listener):
-        if [payload for _, payload in listener.triggers] != self.lines:
+        # The order of each device is kept; several are under way at once.
+        if by_subject(payload for _, payload in listener.triggers) != by_subject(self.lines):
             raise Wrong("what was published is not what replay prints")
-        for (topic, _), trigger in zip(listener.triggers, self.triggers):
-            if topic != f"{PREFIX}/{self.store.id}/triggers/{trigger['data']['trigger']}":
+        for topic, payload in listener.triggers:
+            if topic != f"{PREFIX}/{self.store.id}/triggers/{json.loads(payload)['data']['trigger']}":
                 raise Wrong(f"a trigger on {topic}")
+        if [len(messages), len(listener.triggers)] != [len(wanted), len(self.lines)]:
+            raise Wrong(f"{len(messages)} messages of {len(listener.triggers)} triggers, not {len(wanted)} of {len(self.lines)}")
+        messages = sorted(messages, key=lambda message: message["id"])
+        wanted = sorted(wanted, key=lambda one: one[0]["id"])
         for (trigger, title, body), message in zip(wanted, messages):
             data = trigger["data"]
             want = {
@@ -208,18 +213,16 @@ class Campaign:
                 want["device"] = data["device"]["id"]
             if message != want:
                 raise Wrong(f"the dispatcher says {json.dumps(message)}, not {json.dumps(want)}")
-        if len(messages) != len(wanted):
-            raise Wrong(f"the dispatcher says {len(messages)} messages, not {len(wanted)}")
         self.judge_cards(listener)
 
     def judge_cards(self, listener):
         """Each card is shown, and taken away when the visit is over."""
-        shown = [(topic, payload) for topic, payload in listener.cards if payload]
-        wanted = [
+        shown = sorted((topic, payload) for topic, payload in listener.cards if payload)
+        wanted = sorted(
             (f"{PREFIX}/{self.store.id}/cards/{trigger['subject']}/{trigger['data']['trigger']}", line)
             for trigger, line in zip(self.triggers, self.lines)
             if trigger["data"].get("card")
-        ]
+        )
         if shown != wanted:
             raise Wrong(f"{len(shown)} cards, not {len(wanted)}: {[topic for topic, _ in shown]}")
         left = dict(listener.cards)
@@ -245,6 +248,14 @@ class Listener:
     def _on_message(self, _client, _userdata, message):
         kept = self.triggers if "/triggers/" in message.topic else self.cards
         kept.append((message.topic, message.payload))
+
+
+def by_subject(payloads):
+    """Triggers of each device or zone, in their order."""
+    found = {}
+    for payload in payloads:
+        found.setdefault(json.loads(payload)["subject"], []).append(payload)
+    return found
 
 
 def said(run):

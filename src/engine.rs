@@ -24,9 +24,7 @@ use std::time::Duration;
 
 use crate::advert::{Advertisement, DeviceSighting};
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
-use crate::model::{
-    DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, TriggerId, ZoneId,
-};
+use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, TriggerId, ZoneId};
 use crate::position::{
     AnchorIndex, BATCH, Drift, Drifts, Filter, Model, PositionReport, SILENT_INTERVAL, Sample, in_silence,
 };
@@ -354,15 +352,9 @@ impl Engine {
 
     fn memory(&self, device: DeviceIndex) -> Option<DeviceRecord> {
         let rules = self.triggers.history(device).cloned();
-        let mut memory = match self.presence.memory(device) {
-            Some(memory) => memory,
-            // Nothing was seen of it in this life.
-            None => {
-                let known = &self.registry.devices()[device.get()];
-                rules.as_ref()?;
-                DeviceMemory::unseen(known)
-            }
-        };
+        // Of some nothing was seen in this life.
+        let unseen = || rules.as_ref().map(|_| DeviceMemory::unseen(&self.registry.devices()[device.get()]));
+        let mut memory = self.presence.memory(device).or_else(unseen)?;
         memory.last_report = self.trackers[device.get()].as_ref().and_then(|tracker| tracker.last_report);
         Some(DeviceRecord { presence: memory, rules })
     }

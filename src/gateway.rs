@@ -353,8 +353,13 @@ fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<K
         warn!("the database was damaged ({why}): it is set aside as {}, and a new epoch begins", path.display());
     }
     clock.resume(head.jumped_ms, head.jumps, if is_new { Timestamp::from_millis(0) } else { head.alive_at });
-    let context =
-        Context { site: site.clone(), gateway: config.id.clone(), epoch: head.epoch.clone(), frame: *registry.frame(), xdm: config.mqtt.xdm };
+    let context = Context {
+        site: site.clone(),
+        gateway: config.id.clone(),
+        epoch: head.epoch.clone(),
+        frame: *registry.frame(),
+        xdm: config.mqtt.xdm,
+    };
     let began = clock.wall(clock.now());
     let settings = Settings::new(&config.mqtt, client_id(&context.site, &context.gateway))?;
     let will = Status::offline(began).message(&context)?;
@@ -629,7 +634,9 @@ fn hear(
     let mqtt::Report { said, token } = received;
     match said {
         mqtt::Said::Report(report) => recorder.handle(engine, Input::PositionReport(report), now),
-        mqtt::Said::Facts { device, facts: said, is_old } => return facts.hear(engine, (device, said, is_old), token, now),
+        mqtt::Said::Facts { device, facts: said, is_old } => {
+            return facts.hear(engine, (device, said, is_old), token, now);
+        }
     }
     Some(Box::new(move || token.acknowledge()))
 }

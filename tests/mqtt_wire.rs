@@ -5,6 +5,7 @@
 
 mod mqtt_support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use beaconfence::engine::{DevicePresence, ZonePresence};
@@ -13,7 +14,9 @@ use beaconfence::mqtt::wire::{
     self, DriftWords, MAX_PAYLOAD, Message, ReceiverStatus, ReplayDone, ReplayRequest, Status, StoreWords, WireError,
 };
 use beaconfence::presence::{Event, EventKind, Reason};
+use beaconfence::trigger::Fired;
 use mqtt_support::{context, device, entered, instant, validate, zone};
+use serde_json::json;
 
 fn golden(name: &str, schema: &str, topic: &str, message: &Message) {
     assert_eq!(message.topic, topic);
@@ -244,4 +247,76 @@ fn the_schema_and_the_reader_agree_on_requests_for_a_replay() {
         let error = wire::replay_request(&site, payload.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn an_event_can_say_itself_in_adobes_words() {
+    let xdm = wire::Context { xdm: true, ..context() };
+    let mut door = zone("door");
+    door.labels.insert("category".to_owned(), "entrances".to_owned());
+    let event = Event { position: Some(position()), ..entered(0, &device("d1"), &door) };
+    golden("entered-xdm", "presence-event", "store-1/events/door/entered", &wire::event(&xdm, &event).unwrap());
+    let exited =
+        Event { kind: EventKind::Exited, reason: Some(Reason::Left), ..entered(1, &device("d1"), &zone("door")) };
+    golden("exited-xdm", "presence-event", "store-1/events/door/exited", &wire::event(&xdm, &exited).unwrap());
+    let dwelled = Event { kind: EventKind::Dwelled, ..entered(1, &device("d1"), &zone("door")) };
+    assert!(!String::from_utf8_lossy(&wire::event(&xdm, &dwelled).unwrap().payload).contains("xdm"));
+}
+
+fn fired(card: bool) -> Fired {
+    let rule = json!({
+        "id": "welcome", "name": "Welcome", "campaign": "onboarding", "when": {"entered": "door"},
+        "then": {"priority": 7, "channels": ["push", "sms"], "card": card},
+    });
+    let facts = json!({
+        "site": {"id": "store-1", "name": "Store"},
+        "device": {"id": "d1", "kind": "customer", "labels": {"tier": "gold"}, "consent": ["marketing", "presence"]},
+        "zone": {"id": "door", "name": "Front door", "level": 0, "labels": {}, "metadata": {"deep_link": "app://door"}},
+        "visit": {"id": "00000000-0000-0000-0000-00000000000a", "count": 1, "duration_s": 0, "initial": false},
+        "site_visit": {"count": 1, "duration_s": 3},
+        "event": {"kind": "entered"},
+        "local": {"date": "2026-01-01", "time": "11:00", "hour": 11, "minute": 0, "weekday": "thursday", "day": 1, "month": 1},
+        "attributes": {"cart": 62.5},
+    });
+    let at = instant("2026-01-01T10:00:00.000Z");
+    Fired {
+        id: uuid::Uuid::from_u128(1),
+        sequence: 8,
+        rule: Arc::new(serde_json::from_value(rule).unwrap()),
+        device: Some(Arc::new(device("d1"))),
+        zone: Some(Arc::new(zone("door"))),
+        observed_at: at,
+        decided_at: at + Duration::from_secs(1),
+        expires_at: at + Duration::from_secs(901),
+        deduplication_key: "store-1:welcome:d1:00000000-0000-0000-0000-00000000000a".to_owned(),
+        channels: vec!["push".to_owned(), "sms".to_owned()],
+        cause: vec![uuid::Uuid::from_u128(2)],
+        facts: facts.as_object().cloned().unwrap(),
+        data: json!({"title": "Welcome"}),
+        suspect: false,
+    }
+}
+
+#[test]
+fn a_trigger_says_what_is_to_be_done_and_what_was_known() {
+    golden("trigger", "trigger", "store-1/triggers/welcome", &wire::trigger(&context(), &fired(false)).unwrap());
+    assert!(wire::card(&context(), &fired(false)).is_none());
+    let card = wire::card(&context(), &Fired { suspect: true, ..fired(true) }).unwrap().unwrap();
+    golden("card", "trigger", "store-1/cards/d1/welcome", &card);
+}
+
+#[test]
+fn a_trigger_about_a_zone_has_the_zone_as_its_subject() {
+    let mut about = Fired { device: None, ..fired(true) };
+    about.facts.remove("device");
+    about.facts.remove("site_visit");
+    about.facts.insert("event".to_owned(), json!({"kind": "occupancy", "occupancy": 7}));
+    assert!(wire::card(&context(), &about).is_none());
+    golden("trigger-occupancy", "trigger", "store-1/triggers/welcome", &wire::trigger(&context(), &about).unwrap());
+}
+
+#[test]
+fn a_trigger_that_says_too_much_is_not_said() {
+    let data = json!({"text": "x".repeat(MAX_PAYLOAD)});
+    assert!(matches!(wire::trigger(&context(), &Fired { data, ..fired(false) }), Err(WireError::TooLarge { .. })));
 }

@@ -288,6 +288,12 @@ impl Show<'_> {
                 text.push('\n');
             }
         }
+        if let Output::Trigger(fired) = output
+            && !self.args.quiet
+        {
+            text.push_str(&layout.trigger(fired));
+            text.push('\n');
+        }
         publish(Published::Output(output), at);
     }
 }

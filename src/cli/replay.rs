@@ -30,6 +30,7 @@ const MOST_SHOWN: u64 = 20;
 /// Everything happens in event time, as fast as it goes, and the same input gives the same bytes. Visits that are open at
 /// the end of the file stay open. Faulty lines are reported and passed over; the exit code is 1 where there were any.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 pub(super) struct Args {
     /// Sightings files (JSON Lines) or btsnoop captures, gzip or not, or directories of sightings files; several are read
     /// in the order of their times

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::client::{Connect, Request};
+use super::client::{Connect, Request, encoded};
 use super::import::{self, ImportArgs};
 use super::records::{self, How, Kind, ListArgs, RemoveArgs, ShowArgs, text_of};
-use super::table::{print, text};
+use super::table::{lines, number, print, text};
 use super::zone::object;
 
 const KIND: Kind = Kind {
@@ -41,6 +41,19 @@ enum Action {
     Remove(RemoveArgs),
     /// Adds and changes rules from triggers.toml, and what all rules obey where it says any of that; all of it or nothing
     Import(ImportArgs),
+    /// Says what rules decided of a device lately: what fired, what was held back, and why
+    ///
+    /// Newest first; what came to the same several times in a row is one line with the last time.
+    Why {
+        /// The device
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        /// Print it as JSON, as the API gives it
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        connect: Connect,
+    },
     /// Shows what all rules obey: hours, shared caps, attributes; triggers.toml sets it
     Settings {
         /// Print it as JSON, as the API gives it
@@ -125,12 +138,34 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Show(args) => records::show(&KIND, &args),
         Action::Remove(args) => records::remove(&KIND, &args, "", ""),
         Action::Import(args) => import::run(&import::TRIGGERS, &args),
+        Action::Why { device, json, connect } => why(&device, json, &connect),
         Action::Settings { json, connect } => {
             let settings: Value = connect.client()?.send(&Request::get("/trigger-settings"))?.json()?;
             print(&if json { format!("{settings}\n") } else { records::describe(&settings) })?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn why(device: &str, json: bool, connect: &Connect) -> anyhow::Result<ExitCode> {
+    let path = format!("/devices/{}/why", encoded(device));
+    let answer: Value = connect.client()?.send(&Request::get(path))?.json()?;
+    let decisions = answer["triggers"].as_array().cloned().unwrap_or_default();
+    if json {
+        print(&format!("{}\n", Value::Array(decisions)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if decisions.is_empty() {
+        tell!("no rule had anything to decide of {device} lately");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let columns = [text("at"), text("trigger"), text("outcome"), text("why"), number("times")];
+    let row = |one: &Value| {
+        let word = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        vec![word("at"), word("trigger"), word("outcome"), word("words"), one["times"].to_string()]
+    };
+    print(&lines(&columns, decisions.iter().map(row).collect()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn add(args: &AddArgs) -> anyhow::Result<ExitCode> {

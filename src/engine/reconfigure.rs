@@ -11,8 +11,8 @@ use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{Timestamp, ZoneId};
 use crate::position::{Drifts, Model};
 use crate::presence::{Health, Moves};
-use crate::trigger::Compiled;
 use crate::registry::{BeaconIndex, DeviceIndex, ReceiverIndex, Registry, Zone, ZoneIndex};
+use crate::trigger::Compiled;
 
 /// What follows from a registry alone, and is shared between the engine and whoever prepares its next registry.
 #[derive(Debug, Clone)]
@@ -76,7 +76,10 @@ fn is_same_words(one: &Registry, other: &Registry) -> bool {
     let (ours, theirs) = (one.zones(), other.zones());
     let is_same = |one: &Arc<Zone>, other: &Arc<Zone>| {
         Arc::ptr_eq(one, other)
-            || (one.id == other.id && one.labels == other.labels && one.shape == other.shape && one.level == other.level)
+            || (one.id == other.id
+                && one.labels == other.labels
+                && one.shape == other.shape
+                && one.level == other.level)
     };
     let beacons = |rule: &Arc<crate::registry::Trigger>| {
         rule.when.beacon().is_none_or(|id| {

@@ -294,8 +294,7 @@ fn an_absence_is_unusual_for_who_comes_every_day_and_waits_for_the_morning() {
 
 #[test]
 fn who_comes_near_is_noticed_once_until_far_again() {
-    let mut shop =
-        Shop::new(json!({}), json!([{"id": "near", "when": {"approach": "near", "to_zone": "a"}}]));
+    let mut shop = Shop::new(json!({}), json!([{"id": "near", "when": {"approach": "near", "to_zone": "a"}}]));
     shop.be("d1", 12.0, 5);
     shop.be("d1", 8.0, 5);
     let near = shop.fired[0].clone();

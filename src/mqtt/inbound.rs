@@ -213,37 +213,39 @@ async fn run(
                     }
                 }
             }
-            Notice::Message(Delivered { topic, payload, token, retained }) => match desk.said(&topic, &payload, retained) {
-                Ok(said) => {
-                    count(&status, &said);
-                    // A report is followed by the next one, facts are not.
-                    let may_be_shed = matches!(said, Said::Report(_));
-                    let full = match reports.try_send(Report { said, token }) {
-                        Ok(()) => continue,
-                        Err(mpsc::error::TrySendError::Full(report)) => report,
-                        Err(mpsc::error::TrySendError::Closed(_)) => break,
-                    };
-                    if !may_be_shed || (desk.bounded && full.token.is_awaited()) {
-                        // Reports without acknowledgement have filled the channel.
-                        if reports.send(full).await.is_err() {
-                            break;
+            Notice::Message(Delivered { topic, payload, token, retained }) => {
+                match desk.said(&topic, &payload, retained) {
+                    Ok(said) => {
+                        count(&status, &said);
+                        // A report is followed by the next one, facts are not.
+                        let may_be_shed = matches!(said, Said::Report(_));
+                        let full = match reports.try_send(Report { said, token }) {
+                            Ok(()) => continue,
+                            Err(mpsc::error::TrySendError::Full(report)) => report,
+                            Err(mpsc::error::TrySendError::Closed(_)) => break,
+                        };
+                        if !may_be_shed || (desk.bounded && full.token.is_awaited()) {
+                            // Reports without acknowledgement have filled the channel.
+                            if reports.send(full).await.is_err() {
+                                break;
+                            }
+                            continue;
                         }
-                        continue;
+                        full.token.acknowledge();
+                        lock(&status).shed += 1;
+                        if let Some(held_back) = sheds.pass(Instant::now()) {
+                            warn!(held_back, "behind: position reports are dropped");
+                        }
                     }
-                    full.token.acknowledge();
-                    lock(&status).shed += 1;
-                    if let Some(held_back) = sheds.pass(Instant::now()) {
-                        warn!(held_back, "behind: position reports are dropped");
+                    Err((kind, error)) => {
+                        token.acknowledge();
+                        *lock(&status).refused.entry(kind).or_default() += 1;
+                        if let Some(held_back) = refusals.pass(Instant::now()) {
+                            warn!(held_back, topic, "neither a position report nor facts of a device: {error}");
+                        }
                     }
                 }
-                Err((kind, error)) => {
-                    token.acknowledge();
-                    *lock(&status).refused.entry(kind).or_default() += 1;
-                    if let Some(held_back) = refusals.pass(Instant::now()) {
-                        warn!(held_back, topic, "neither a position report nor facts of a device: {error}");
-                    }
-                }
-            },
+            }
         }
     }
     drop(subscription);

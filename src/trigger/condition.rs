@@ -43,9 +43,8 @@ const DECLARED: [(&str, &[&str]); 9] = [
 ];
 
 /// Functions of CEL that may be called; operators and macros aside.
-const FUNCTIONS: [&str; 12] = [
-    "size", "contains", "startsWith", "endsWith", "int", "uint", "double", "string", "max", "min", "bool", "type",
-];
+const FUNCTIONS: [&str; 12] =
+    ["size", "contains", "startsWith", "endsWith", "int", "uint", "double", "string", "max", "min", "bool", "type"];
 
 /// Why an expression cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +53,9 @@ pub enum ConditionError {
     #[error("it has {0} bytes, more than {MAX_TEXT}")]
     TooLong(usize),
     /// It goes too deep.
-    #[error("it has more than {MAX_OPERATORS} operators, or {MAX_DEPTH} brackets within each other; write several rules")]
+    #[error(
+        "it has more than {MAX_OPERATORS} operators, or {MAX_DEPTH} brackets within each other; write several rules"
+    )]
     TooDeep,
     /// It is no CEL.
     #[error("it cannot be read: {0}")]
@@ -316,9 +317,7 @@ impl Walk<'_> {
                 call.target.iter().try_for_each(|target| self.expression(target, times, nested))?;
                 call.args.iter().try_for_each(|argument| self.expression(argument, times, nested))
             }
-            Expr::List(list) => {
-                list.elements.iter().try_for_each(|element| self.expression(element, times, nested))
-            }
+            Expr::List(list) => list.elements.iter().try_for_each(|element| self.expression(element, times, nested)),
             Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
                 EntryExpr::MapEntry(entry) => {
                     self.expression(&entry.key, times, nested)?;
@@ -615,7 +614,10 @@ mod tests {
         assert_eq!(holds("!has(device.labels.tier)", json!({})), Ok(true));
         assert_eq!(holds("'a' in attributes.wishes", json!({"wishes": ["b", "a"]})), Ok(true));
         assert_eq!(holds("attributes.wishes.exists(wish, wish.startsWith('b'))", json!({"wishes": ["b"]})), Ok(true));
-        assert_eq!(holds("device.labels['tier'] == 'gold'", json!({})), Err(Missing("\"tier\" is not known".to_owned())));
+        assert_eq!(
+            holds("device.labels['tier'] == 'gold'", json!({})),
+            Err(Missing("\"tier\" is not known".to_owned()))
+        );
     }
 
     #[test]
@@ -630,7 +632,10 @@ mod tests {
             ("now() > 5", "there is no function \"now\" here"),
             ("1 +", "it cannot be read"),
             ("", "it cannot be read"),
-            ("attributes.wishes.all(a, attributes.wishes.all(b, attributes.wishes.all(c, a == b && b == c)))", "loops within"),
+            (
+                "attributes.wishes.all(a, attributes.wishes.all(b, attributes.wishes.all(c, a == b && b == c)))",
+                "loops within",
+            ),
             (&"!".repeat(3_000), "it has 3000 bytes"),
             (&"(".repeat(1_500), "it has more than 100 operators"),
             (&"-".repeat(1_500), "it has more than 100 operators"),

@@ -282,7 +282,8 @@ impl DeviceHistory {
     }
 
     pub(super) fn decide(&mut self, trigger: &TriggerId, at: Timestamp, outcome: Outcome, detail: Option<String>) {
-        let is_same = |last: &&mut Decision| last.trigger == *trigger && last.outcome == outcome && last.detail == detail;
+        let is_same =
+            |last: &&mut Decision| last.trigger == *trigger && last.outcome == outcome && last.detail == detail;
         if let Some(known) = self.decisions.iter_mut().rev().find(|last| last.trigger == *trigger).filter(is_same) {
             known.at = at;
             known.times = known.times.saturating_add(1);
@@ -300,17 +301,22 @@ impl DeviceHistory {
         if before.is_none() && self.zones.len() >= MOST_ZONES {
             let oldest = self.zones.iter().filter(|(id, zone)| zone.open.is_none() && !id.is_site());
             let oldest = oldest.min_by_key(|(_, zone)| zone.entered).map(|(id, _)| id.clone());
-            oldest.iter().for_each(|id| drop(self.zones.remove(id)));
+            if let Some(oldest) = oldest {
+                self.zones.remove(&oldest);
+            }
         }
         let left = before.as_ref().and_then(|known| known.left);
-        self.zones.insert(zone.clone(), ZoneHistory {
-            count: before.as_ref().map_or(0, |known| known.count).saturating_add(1),
-            entered: at,
-            open: Some(visit),
-            left,
-            left_attended: before.as_ref().map_or(0, |known| known.left_attended),
-            since_last: left.map(|left| at.since(left).as_millis() as i64),
-        });
+        self.zones.insert(
+            zone.clone(),
+            ZoneHistory {
+                count: before.as_ref().map_or(0, |known| known.count).saturating_add(1),
+                entered: at,
+                open: Some(visit),
+                left,
+                left_attended: before.as_ref().map_or(0, |known| known.left_attended),
+                since_last: left.map(|left| at.since(left).as_millis() as i64),
+            },
+        );
         before
     }
 

@@ -77,24 +77,30 @@ impl Moment<'_> {
             put("site_visit", Value::Object(visit));
         }
         let Happening { kind, reason, distance, occupancy, away_ms, .. } = self.happening;
-        put("event", clean(json!({
-            "kind": kind,
-            "reason": reason.map(Reason::as_str),
-            "distance_m": distance.map(|metres| (metres * 100.0).round() / 100.0),
-            "occupancy": occupancy,
-            "away_s": away_ms.map(seconds),
-        })));
+        put(
+            "event",
+            clean(json!({
+                "kind": kind,
+                "reason": reason.map(Reason::as_str),
+                "distance_m": distance.map(|metres| (metres * 100.0).round() / 100.0),
+                "occupancy": occupancy,
+                "away_s": away_ms.map(seconds),
+            })),
+        );
         let local = self.calendar.local(self.now);
         let weekday = crate::registry::WEEKDAYS[local.weekday().to_monday_zero_offset() as usize];
-        put("local", json!({
-            "date": local.date().to_string(),
-            "time": format!("{:02}:{:02}", local.hour(), local.minute()),
-            "hour": local.hour(),
-            "minute": local.minute(),
-            "weekday": weekday,
-            "day": local.day(),
-            "month": local.month(),
-        }));
+        put(
+            "local",
+            json!({
+                "date": local.date().to_string(),
+                "time": format!("{:02}:{:02}", local.hour(), local.minute()),
+                "hour": local.hour(),
+                "minute": local.minute(),
+                "weekday": weekday,
+                "day": local.day(),
+                "month": local.month(),
+            }),
+        );
         let attributes = history.map(|history| history.attributes.clone()).unwrap_or_default();
         put("attributes", Value::Object(attributes));
         Facts(facts)

@@ -53,7 +53,7 @@ pub(super) enum Waits {
 /// A rule made ready.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
-    pub(super) rule: Arc<Trigger>,
+    pub(super) def: Arc<Trigger>,
     pub(super) waits: Waits,
     pub(super) condition: Option<Condition>,
     pub(super) key: Option<Template>,
@@ -187,7 +187,7 @@ impl Rule {
         let is_plain = condition.is_none() && data.is_plain() && key.as_ref().is_none_or(Template::is_plain);
         Ok(Self {
             waits: Waits::new(&rule.when, registry),
-            rule: Arc::clone(rule),
+            def: Arc::clone(rule),
             condition,
             key,
             data,
@@ -218,9 +218,7 @@ impl Waits {
 
     fn approach(nearness: Nearness, target: &Target, registry: &Registry) -> Self {
         let (place, zone) = match target {
-            Target::Beacon(id) => {
-                (registry.beacon(id).and_then(|at| registry.beacons()[at.get()].fixed), None)
-            }
+            Target::Beacon(id) => (registry.beacon(id).and_then(|at| registry.beacons()[at.get()].fixed), None),
             Target::Zone(id) => {
                 let at = registry.zone(id);
                 let zone = at.map(|at| &registry.zones()[at.get()]);
@@ -243,7 +241,8 @@ fn heart(shape: &Shape) -> Option<Point> {
         Shape::Polygons(parts) => parts,
     };
     let (mut area, mut x, mut y) = (0.0, 0.0, 0.0);
-    for ring in parts.iter().flat_map(|(outer, holes)| std::iter::once((outer, 1.0)).chain(holes.iter().map(|h| (h, -1.0))))
+    for ring in
+        parts.iter().flat_map(|(outer, holes)| std::iter::once((outer, 1.0)).chain(holes.iter().map(|h| (h, -1.0))))
     {
         let (corners, sign) = ring;
         let (mut of, mut at_x, mut at_y) = (0.0, 0.0, 0.0);

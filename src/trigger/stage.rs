@@ -14,9 +14,7 @@ use super::rules::{Compiled, Rule, Waits, ZoneSet};
 use super::{Calendar, Decision, DeviceHistory, Missing, Outcome, SiteHistory, Steps};
 use crate::model::{DeviceId, Position, Timestamp, TriggerId, ZoneId};
 use crate::presence::{Event, EventKind, Reason};
-use crate::registry::{
-    Absence, Bound, Device, DeviceIndex, DeviceKind, Registry, Trigger, When, Zone, ZoneIndex,
-};
+use crate::registry::{Absence, Bound, Device, DeviceIndex, DeviceKind, Registry, Trigger, When, Zone, ZoneIndex};
 
 /// Who was near goes on to be near until so much farther away.
 const NEAR_FACTOR: f64 = 1.5;
@@ -337,10 +335,10 @@ impl Stage {
             Happening { kind: "entered", duration_ms: Some(0), initial: Some(event.initial), ..Happening::default() };
         let mut tries = Vec::new();
         for rule in compiled.entered[zone.get()].iter().map(|at| &compiled.rules[*at]) {
-            let id = &rule.rule.id;
+            let id = &rule.def.id;
             let mut cause = vec![event.id];
             let mut away_ms = None;
-            let matched = match (&rule.waits, &rule.rule.when) {
+            let matched = match (&rule.waits, &rule.def.when) {
                 (Waits::Entered(_), _) => true,
                 (Waits::FirstVisit(zones), _) => {
                     !zones.iter().any(|zone| before.contains_key(&self.registry.zones()[zone.get()].id))
@@ -411,13 +409,14 @@ impl Stage {
         before: &BTreeMap<ZoneId, ZoneHistory>,
         event: &Event,
     ) {
-        let trigger = rule.rule.id.clone();
+        let trigger = rule.def.id.clone();
         let mut at = event.observed_at + after;
         if total {
             let Some(stay) = &mut history.stay else { return };
             let sum = stay.totals.entry(trigger.clone()).or_default();
-            let is_in_another =
-                zones.iter().any(|zone| before.get(&self.registry.zones()[zone.get()].id).is_some_and(|z| z.open.is_some()));
+            let is_in_another = zones
+                .iter()
+                .any(|zone| before.get(&self.registry.zones()[zone.get()].id).is_some_and(|z| z.open.is_some()));
             if sum.done || (is_in_another && sum.since.is_some()) {
                 return;
             }
@@ -425,13 +424,7 @@ impl Stage {
             at = event.observed_at + Duration::from_millis((after.as_millis() as i64 - sum.ms).max(0) as u64);
         }
         history.dwells.retain(|dwell| dwell.trigger != trigger || dwell.visit != event.visit_id);
-        history.dwells.push(Dwell {
-            trigger,
-            zone: event.zone.id.clone(),
-            visit: event.visit_id,
-            event: event.id,
-            at,
-        });
+        history.dwells.push(Dwell { trigger, zone: event.zone.id.clone(), visit: event.visit_id, event: event.id, at });
     }
 
     fn exited(&mut self, device: DeviceIndex, history: &mut DeviceHistory, event: &Event) {
@@ -480,12 +473,12 @@ impl Stage {
             known.left_attended = attended - late;
         }
         for rule in rules.iter().map(|at| &compiled.rules[*at]) {
-            match (&rule.waits, &rule.rule.when) {
+            match (&rule.waits, &rule.def.when) {
                 (Waits::Absent(zones), When::Absent { absence, .. }) if is_gone => {
                     self.begin_absence(history, rule, zones, *absence, event);
                 }
                 (Waits::Dwelled(zones), When::Dwelled { after, total: true, .. }) => {
-                    self.end_total(history, &rule.rule.id, zones, *after, event);
+                    self.end_total(history, &rule.def.id, zones, *after, event);
                 }
                 _ => {}
             }
@@ -518,8 +511,8 @@ impl Stage {
             // Where nobody looked for a while, it may have been there.
             let looked = attended - stay.began_attended;
             if event.decided_at.since(stay.began).as_millis() as i64 != looked || event.held {
-                history.decide(&rule.rule.id, event.decided_at, Outcome::NotObserved, None);
-                self.count(&rule.rule.id, Outcome::NotObserved);
+                history.decide(&rule.def.id, event.decided_at, Outcome::NotObserved, None);
+                self.count(&rule.def.id, Outcome::NotObserved);
                 continue;
             }
             one(self, history, rule, vec![was_in, event.id]);
@@ -534,13 +527,13 @@ impl Stage {
         absence: Absence,
         event: &Event,
     ) {
-        let is_in_another = zones
-            .iter()
-            .any(|zone| history.zones.get(&self.registry.zones()[zone.get()].id).is_some_and(|zone| zone.open.is_some()));
+        let is_in_another = zones.iter().any(|zone| {
+            history.zones.get(&self.registry.zones()[zone.get()].id).is_some_and(|zone| zone.open.is_some())
+        });
         if is_in_another {
             return;
         }
-        let id = &rule.rule.id;
+        let id = &rule.def.id;
         let need = match absence {
             Absence::For(duration) => duration.as_millis() as i64,
             Absence::Usual { factor, min_visits } => {
@@ -556,25 +549,21 @@ impl Stage {
             }
         };
         let left_attended = history.zones.get(&event.zone.id).map_or(0, |zone| zone.left_attended);
-        history.away.insert(id.clone(), Away {
-            event: event.id,
-            visit: event.visit_id,
-            zone: event.zone.id.clone(),
-            left: event.observed_at,
-            left_attended,
-            need,
-            not_before: None,
-        });
+        history.away.insert(
+            id.clone(),
+            Away {
+                event: event.id,
+                visit: event.visit_id,
+                zone: event.zone.id.clone(),
+                left: event.observed_at,
+                left_attended,
+                need,
+                not_before: None,
+            },
+        );
     }
 
-    fn end_total(
-        &self,
-        history: &mut DeviceHistory,
-        id: &TriggerId,
-        zones: &ZoneSet,
-        after: Duration,
-        event: &Event,
-    ) {
+    fn end_total(&self, history: &mut DeviceHistory, id: &TriggerId, zones: &ZoneSet, after: Duration, event: &Event) {
         let open = zones.iter().find_map(|zone| {
             let zone = &self.registry.zones()[zone.get()].id;
             history.zones.get(zone).and_then(|known| Some((zone.clone(), known.open?)))
@@ -589,19 +578,14 @@ impl Stage {
                 history.dwells.push(dwell);
             }
             None => {
-                *sum = Total { ms: sum.ms + event.observed_at.since(since).as_millis() as i64, since: None, done: false };
+                *sum =
+                    Total { ms: sum.ms + event.observed_at.since(since).as_millis() as i64, since: None, done: false };
             }
         }
     }
 
     /// A device was seen at that time. `is_inside` says whether it is inside that zone, not about to leave it.
-    pub fn seen(
-        &mut self,
-        device: DeviceIndex,
-        at: Timestamp,
-        now: Timestamp,
-        is_inside: impl Fn(ZoneIndex) -> bool,
-    ) {
+    pub fn seen(&mut self, device: DeviceIndex, at: Timestamp, now: Timestamp, is_inside: impl Fn(ZoneIndex) -> bool) {
         let Some(history) = self.devices[device.get()].as_deref() else { return };
         if !history.dwells.iter().any(|dwell| dwell.at <= at) {
             return;
@@ -624,14 +608,8 @@ impl Stage {
                 duration_ms: Some(at.since(entered).as_millis() as i64),
                 ..Happening::default()
             };
-            let one = Try {
-                rule,
-                device: Some(device),
-                zone,
-                observed_at: at,
-                cause: vec![dwell.event],
-                about: dwell.visit,
-            };
+            let one =
+                Try { rule, device: Some(device), zone, observed_at: at, cause: vec![dwell.event], about: dwell.visit };
             self.attempt(&mut history, one, happening, now);
             self.changed.insert(device);
         }
@@ -643,7 +621,7 @@ impl Stage {
         let compiled = Arc::clone(&self.compiled);
         for rule in compiled.approach.iter().map(|at| &compiled.rules[*at]) {
             let Waits::Approach { at, level, within, zone } = &rule.waits else { continue };
-            let id = &rule.rule.id;
+            let id = &rule.def.id;
             let distance = position.point.distance(*at);
             let known = self.devices[device.get()].as_deref();
             let Some(stay) = known.and_then(|history| history.stay.as_ref()) else { return };
@@ -659,8 +637,7 @@ impl Stage {
             } else if !was_near && is_near {
                 let Some(mut history) = self.devices[device.get()].take() else { return };
                 history.near.insert(id.clone());
-                let happening =
-                    Happening { kind: "approach", distance: Some(distance), ..Happening::default() };
+                let happening = Happening { kind: "approach", distance: Some(distance), ..Happening::default() };
                 let one = Try {
                     rule,
                     device: Some(device),
@@ -684,13 +661,13 @@ impl Stage {
         let Some(zone) = self.registry.zone(&event.zone.id) else { return };
         let compiled = Arc::clone(&self.compiled);
         for rule in compiled.occupancy[zone.get()].iter().map(|at| &compiled.rules[*at]) {
-            let When::Occupancy { bound, until, .. } = &rule.rule.when else { continue };
+            let When::Occupancy { bound, until, .. } = &rule.def.when else { continue };
             let (is_beyond, is_back) = match bound {
                 Bound::Above(above) => (inside > *above, inside <= *until),
                 Bound::Below(below) => (inside < *below, inside >= *until),
             };
             // A store is empty when it opens: that is no news.
-            let armed = self.site.armed.entry(rule.rule.id.clone()).or_insert(matches!(bound, Bound::Above(_)));
+            let armed = self.site.armed.entry(rule.def.id.clone()).or_insert(matches!(bound, Bound::Above(_)));
             if is_back && !*armed {
                 *armed = true;
                 self.is_site_changed = true;
@@ -706,7 +683,8 @@ impl Stage {
                     cause: vec![event.id],
                     about: event.id,
                 };
-                let mut history = DeviceHistory { decisions: std::mem::take(&mut self.site.decisions), ..Default::default() };
+                let mut history =
+                    DeviceHistory { decisions: std::mem::take(&mut self.site.decisions), ..Default::default() };
                 self.attempt(&mut history, one, happening, event.decided_at);
                 self.site.decisions = history.decisions;
             }
@@ -739,19 +717,10 @@ impl Stage {
             }
             history.away.remove(&id);
             let zone = self.registry.zone(&away.zone).map(|at| Arc::clone(&self.registry.zones()[at.get()]));
-            let happening = Happening {
-                kind: "absent",
-                away_ms: Some(attended - away.left_attended),
-                ..Happening::default()
-            };
-            let one = Try {
-                rule,
-                device: Some(device),
-                zone,
-                observed_at: now,
-                cause: vec![away.event],
-                about: away.visit,
-            };
+            let happening =
+                Happening { kind: "absent", away_ms: Some(attended - away.left_attended), ..Happening::default() };
+            let one =
+                Try { rule, device: Some(device), zone, observed_at: now, cause: vec![away.event], about: away.visit };
             self.attempt(&mut history, one, happening, now);
         }
         self.devices[device.get()] = Some(history);
@@ -807,10 +776,10 @@ impl Stage {
             seen: None,
         };
         let rule = one.rule;
-        let id = &rule.rule.id;
+        let id = &rule.def.id;
         let (outcome, detail) = match self.judge(history, &one, device, &mut moment, now) {
             Ok(fired) => {
-                if rule.rule.then.card && device.is_some() {
+                if rule.def.then.card && device.is_some() {
                     history.cards.insert(id.clone());
                 }
                 self.made.push(Made::Fired(Box::new(fired)));
@@ -835,10 +804,8 @@ impl Stage {
         now: Timestamp,
     ) -> Result<Fired, (Outcome, Option<String>)> {
         let rule = one.rule;
-        let def = &rule.rule;
+        let def = &rule.def;
         let id = &def.id;
-        let known = device.map(|_| ());
-        let about = |history: &'_ DeviceHistory| -> bool { known.is_some() && !history.is_empty() };
         let missing = |Missing(what): Missing| (Outcome::Missing, Some(what));
         let channels = match device {
             Some(device) => channels(def, device).ok_or((Outcome::NoConsent, None))?,
@@ -850,7 +817,7 @@ impl Stage {
             return Err((Outcome::Holdout, None));
         }
         if let Some(condition) = &rule.condition {
-            let seen = moment.seen(about(history).then_some(&*history), def);
+            let seen = moment.seen(device.map(|_| &*history), def);
             if !condition.holds(seen).map_err(missing)? {
                 return Err((Outcome::Condition, None));
             }
@@ -868,7 +835,7 @@ impl Stage {
                 gate.judge(now, visit, ledger, &self.calendar).map_err(held)?;
             }
         }
-        let snapshot = about(history).then(|| &*history);
+        let snapshot = device.map(|_| &*history);
         let trigger_id = trigger_id(one, def, device);
         let (data, key) = {
             let plain;

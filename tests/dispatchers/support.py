@@ -79,6 +79,7 @@ class Proxy:
     def __init__(self, to):
         self._to, self.mute = to, False
         self.swallowed = 0
+        self._sockets = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -90,6 +91,7 @@ class Proxy:
                 broker = socket.create_connection(("127.0.0.1", self._to))
             except OSError:
                 return
+            self._sockets += [client, broker]
             for source, target, of_client in ((client, broker, True), (broker, client, False)):
                 threading.Thread(target=self._pass_on, args=(source, target, of_client), daemon=True).start()
 
@@ -108,6 +110,15 @@ class Proxy:
             except OSError:
                 pass
         source.close()
+
+    def cut(self):
+        """Ends every connection."""
+        sockets, self._sockets = self._sockets, []
+        for one in sockets:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     def close(self):
         self._server.close()
@@ -131,6 +142,8 @@ class Hook:
                 try:
                     self.send_response(hook.status)
                     self.send_header("Content-Length", "0")
+                    if 300 <= hook.status < 400:
+                        self.send_header("Location", hook.url)
                     self.end_headers()
                 except OSError:
                     pass

@@ -1,6 +1,7 @@
 """The dispatchers of deploy/examples against a real Mosquitto."""
 
 import json
+import random
 import sqlite3
 import threading
 import time
@@ -128,6 +129,49 @@ class Dispatching:
         self.assertEqual({key for key, _, _ in hook.posts}, {sent["id"]})
         again.stop()
 
+    def test_killed_again_and_again_it_loses_nothing(self):
+        hook = Hook()
+        self.addCleanup(hook.close)
+        client, sent, kills = self.client(), [], 8
+        chance = random.Random(1)
+        for _ in range(kills):
+            one = self.dispatcher("one", "--channel", f"*=webhook:{hook.url}")
+            sent += [trigger() for _ in range(40)]
+            before = len(hook.posts)
+            client.fire(*sent[-40:])
+            wait_for("some", lambda: len(hook.posts) > before)
+            time.sleep(chance.uniform(0, 0.15))
+            one.kill()
+        one = self.dispatcher("one", "--channel", f"*=webhook:{hook.url}")
+        wait_for("all of them", lambda: len(set(hook.taken())) >= len(sent))
+        time.sleep(QUIET)
+        one.stop()
+        self.assertEqual(set(hook.taken()), {each["id"] for each in sent})
+        # Each time it may have been in the middle of one.
+        self.assertLessEqual(len(hook.taken()) - len(sent), kills)
+
+    def test_a_connection_that_breaks_again_and_again_costs_and_doubles_nothing(self):
+        proxy = Proxy(self.port)
+        self.addCleanup(proxy.close)
+        one = self.dispatcher("one", port=proxy.port)
+        client, sent = self.client(), []
+        for _ in range(4):
+            sent += [trigger() for _ in range(100)]
+            client.fire(*sent[-100:-50])
+            # What is acknowledged from now on does not arrive.
+            proxy.mute = True
+            client.fire(*sent[-50:])
+            time.sleep(0.2)
+            proxy.cut()
+            proxy.mute = False
+        wait_for("all of them", lambda: len(one.lines) >= len(sent))
+        time.sleep(QUIET)
+        self.assertEqual(sorted(one.ids()), sorted(each["id"] for each in sent))
+        one.stop()
+        again = self.dispatcher("one", port=proxy.port)
+        time.sleep(QUIET)
+        self.assertEqual(again.metrics()["dispatcher_received_total"], 0)
+
     def test_what_comes_while_it_is_away_waits(self):
         self.dispatcher().stop()
         sent = [trigger() for _ in range(50)]
@@ -204,6 +248,11 @@ class Dispatching:
         wait_for("both are put aside", lambda: (self.dir / "aside").exists() and len((self.dir / "aside").read_text().splitlines()) == 2)
         self.assertEqual([json.loads(line)["reason"] for line in (self.dir / "aside").read_text().splitlines()], ["rejected", "unroutable"])
         self.assertEqual(len(hook.posts), 1)
+        # A POST that is sent elsewhere would arrive as something else.
+        hook.status = 302
+        self.client().fire(trigger())
+        wait_for("it is put aside", lambda: len((self.dir / "aside").read_text().splitlines()) == 3)
+        self.assertEqual(len(hook.posts), 2)
         one.stop()
 
     def test_a_wrong_channel_is_an_error_at_once(self):
@@ -242,9 +291,25 @@ class Python(Dispatching, Case):
         client.publish(topic, b"", retain=True)
         again = self.dispatcher("one", "--cards")
         wait_for("it is cleared", lambda: again.lines)
+        again.stop()
         self.assertEqual([(line["card"], line["id"], line["device"]) for line in one.lines + again.lines], [
             ("shown", card["id"], "shopper-01"), ("cleared", card["id"], "shopper-01"),
         ])  # fmt: skip
+
+
+    def test_a_card_that_went_with_the_session_is_cleared(self):
+        client = self.client()
+        cards = [trigger("card", expires_in=3600, trigger=name) for name in ("a", "b")]
+        for card in cards:
+            client.publish(f"market-hall/cards/shopper-01/{card['data']['trigger']}", card, retain=True)
+        one = self.dispatcher("one", "--cards")
+        wait_for("they are shown", lambda: len(one.lines) == 2)
+        one.stop()
+        client.publish("market-hall/cards/shopper-01/a", b"", retain=True)
+        again = self.dispatcher("two", "--cards", "--state", f"{self.dir}/state-one")
+        wait_for("one is cleared", lambda: again.lines)
+        self.assertEqual([(line["card"], line["trigger"]) for line in again.lines], [("cleared", "a")])
+        wait_for("one is left", lambda: again.metrics()["dispatcher_cards"] == 1)
 
 
 class Rust(Dispatching, Case):

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::mqtt_support::mosquitto::{Mosquitto, Subscriber, call};
 use crate::mqtt_support::validate;
 
-const STORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/store");
+pub const STORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/store");
 
 /// Ends with the test, however that ends.
-struct Running(Child);
+pub struct Running(Child);
 
 impl std::ops::Deref for Running {
     type Target = Child;
@@ -37,11 +37,18 @@ impl Drop for Running {
 }
 
 fn gateway(dir: &Path, broker: &Mosquitto, version: &str) -> Running {
+    gateway_of(dir, Path::new(STORE), broker, version)
+}
+
+/// A gateway that begins with that site directory.
+pub fn gateway_of(dir: &Path, site: &Path, broker: &Mosquitto, version: &str) -> Running {
     let file = dir.join("gateway.toml");
     let text = format!(
-        "id = \"gw-1\"\nsite = \"{STORE}\"\ndata_dir = \"data\"\n\n[mqtt]\nbrokers = [\"mqtt://{}:{}\"]\n\
+        "id = \"gw-1\"\nsite = \"{}\"\ndata_dir = \"data\"\n\n[mqtt]\nbrokers = [\"mqtt://{}:{}\"]\n\
          version = \"{version}\"\nstatus_interval = \"1s\"\npublish_positions = true\n",
-        broker.host, broker.port
+        site.display(),
+        broker.host,
+        broker.port
     );
     std::fs::write(&file, text).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_beaconfence"))
@@ -58,7 +65,7 @@ fn now() -> Timestamp {
 }
 
 /// A report of a position in the site frame, as of now.
-fn report(x: f64, y: f64) -> String {
+pub fn report(x: f64, y: f64) -> String {
     let registry = load_site(Path::new(STORE)).unwrap().0;
     let at = registry.frame().to_geodetic(Point { x, y });
     json!({"time": now().to_string(), "latitude": at.latitude, "longitude": at.longitude, "accuracy": 0.5, "level": 0})
@@ -66,7 +73,7 @@ fn report(x: f64, y: f64) -> String {
 }
 
 /// A point well inside the zone `bakery`.
-fn bakery() -> (f64, f64) {
+pub fn bakery() -> (f64, f64) {
     let registry = load_site(Path::new(STORE)).unwrap().0;
     let zone = registry.zones().iter().find(|zone| zone.id.as_str() == "bakery").unwrap();
     let beaconfence::registry::Shape::Polygons(parts) = &zone.shape else { panic!("the bakery is a polygon") };
@@ -75,7 +82,7 @@ fn bakery() -> (f64, f64) {
     (mean(|p| p.x), mean(|p| p.y))
 }
 
-fn next(subscriber: &Subscriber, wanted: impl Fn(&str, &Value) -> bool) -> (String, Value) {
+pub fn next(subscriber: &Subscriber, wanted: impl Fn(&str, &Value) -> bool) -> (String, Value) {
     loop {
         let line = subscriber.next();
         let value: Value = serde_json::from_slice(line.payload.as_bytes()).unwrap_or(Value::Null);

@@ -14,3 +14,4 @@ mod publishing;
 mod replay;
 mod stored;
 mod tls;
+mod triggers;

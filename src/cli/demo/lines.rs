@@ -8,6 +8,7 @@ use crate::engine::Counters;
 use crate::model::{Timestamp, ZoneId};
 use crate::presence::{Event, EventKind, Reason};
 use crate::registry::Registry;
+use crate::trigger::Fired;
 
 /// How wide the columns are, and whether there is colour.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,21 @@ impl Layout {
             event.zone.name,
             event.device.id.as_str(),
             detail(event),
+            zone = self.zone,
+            device = self.device,
+        )
+    }
+
+    /// One trigger, when it was decided, without a line feed.
+    pub fn trigger(&self, fired: &Fired) -> String {
+        let (on, off) = if self.colour { ("\x1b[1;35m", "\x1b[0m") } else { ("", "") };
+        format!(
+            "{}  {on}{:<7}{off}  {:<zone$}  {:<device$}  {}",
+            clock(fired.decided_at.since(self.start)),
+            "trigger",
+            fired.zone.as_ref().map_or("", |zone| &zone.name),
+            fired.device.as_ref().map_or("", |device| device.id.as_str()),
+            fired.rule.id,
             zone = self.zone,
             device = self.device,
         )

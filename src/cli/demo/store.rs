@@ -7,7 +7,7 @@ pub const STORE: BundledSite = BundledSite {
     site: include_str!("../../../deploy/examples/store/site.toml"),
     zones: include_str!("../../../deploy/examples/store/zones.geojson"),
     beacons: include_str!("../../../deploy/examples/store/beacons.csv"),
-    triggers: "",
+    triggers: include_str!("../../../deploy/examples/store/triggers.toml"),
     devices: include_str!("../../../deploy/examples/store/devices.csv"),
     plans: &[
         ("floor-0.svg", include_bytes!("../../../deploy/examples/store/floor-0.svg")),

@@ -46,7 +46,9 @@ pub(super) fn run(tape: &mut Tape, registry: Registry, context: &wire::Context, 
             }
             engine.handle(input, now);
             put(&mut engine, &mut outlet);
-            if intake.status().queued > MOST_WAITING && wait(|| intake.status().queued <= MOST_WAITING / 2).await.is_err() {
+            if intake.status().queued > MOST_WAITING
+                && wait(|| intake.status().queued <= MOST_WAITING / 2).await.is_err()
+            {
                 lost = true;
                 break;
             }
@@ -57,7 +59,10 @@ pub(super) fn run(tape: &mut Tape, registry: Registry, context: &wire::Context, 
         outlet.close(began, engine.now(), PATIENCE).await;
         if lost {
             let why = left.last_error.map_or(String::new(), |why| format!(": {why}"));
-            tell!("error: the broker has not taken {} messages{why}; triggers wait until somebody subscribes to them", left.queued);
+            tell!(
+                "error: the broker has not taken {} messages{why}; triggers wait until somebody subscribes to them",
+                left.queued
+            );
         }
         tell_what_was_passed_over("", &engine);
         Ok(!lost)

@@ -56,7 +56,7 @@ pub fn answer(engine: &Engine, question: Question, wall: impl Fn(Timestamp) -> T
             "heard": why.heard.iter().map(|(receiver, at)| json!({"receiver": receiver, "time": wall(*at)})).collect::<Vec<_>>(),
             "zones": zones.collect::<Vec<_>>(),
             "triggers": decisions.collect::<Vec<_>>(),
-            "attributes": history.map(|history| json!(history.attributes())).unwrap_or_else(|| json!({})),
+            "attributes": history.map_or_else(|| json!({}), |history| json!(history.attributes())),
         })
     });
     // Who asked may be gone.

@@ -78,8 +78,10 @@ mod tests {
 
     #[test]
     fn facts_and_consent_are_told_apart() {
-        let facts = device_facts(br#"{"cart":62.5,"tier":"gold","wishes":["a"],"new":true,"gone":null,
-            "consent":["presence","marketing:push","presence"]}"#)
+        let facts = device_facts(
+            br#"{"cart":62.5,"tier":"gold","wishes":["a"],"new":true,"gone":null,
+            "consent":["presence","marketing:push","presence"]}"#,
+        )
         .unwrap();
         assert_eq!(facts.attributes.len(), 4);
         assert_eq!(facts.consent.unwrap(), ["marketing:push", "presence"]);

@@ -45,11 +45,11 @@ struct CloudEvent<'a> {
     time: Timestamp,
     datacontenttype: &'static str,
     dataschema: &'static str,
-    data: Data<'a>,
+    data: Body<'a>,
 }
 
 #[derive(Serialize)]
-struct Data<'a> {
+struct Body<'a> {
     site: &'a str,
     gateway: &'a str,
     epoch: &'a str,
@@ -94,7 +94,7 @@ impl<'a> CloudEvent<'a> {
             time: fired.observed_at,
             datacontenttype: "application/json",
             dataschema: SCHEMA,
-            data: Data {
+            data: Body {
                 site: context.site.as_str(),
                 gateway: context.gateway.as_str(),
                 epoch: &context.epoch,

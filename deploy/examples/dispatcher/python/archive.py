@@ -59,6 +59,7 @@ class Archive:
             row = (site, epoch, sequence, event["id"], event["type"], event["subject"], event["time"], gateway, self._clock(), payload)
             if not all(isinstance(text, str) for text in (site, epoch, gateway, *row[3:7])) or type(sequence) is not int or not 0 <= sequence < 1 << 53:
                 raise ValueError("its fields are of other types")
+            "".join(text for text in row if isinstance(text, str)).encode()
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no event: {error}") from error
         self._epoch(site, epoch, gateway, sequence, sequence + 1)

@@ -24,6 +24,16 @@ class Console:
             rest = rest[os.write(1, rest):]
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A POST that is redirected would become a GET, and the message be gone."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
 class Webhook:
     """POSTs each message as JSON.
 
@@ -37,7 +47,7 @@ class Webhook:
         headers = {"Content-Type": "application/json", "Idempotency-Key": message["id"]}
         request = urllib.request.Request(self._url, body, headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_s):
+            with _OPENER.open(request, timeout=self._timeout_s):
                 return
         except urllib.error.HTTPError as error:
             with error:

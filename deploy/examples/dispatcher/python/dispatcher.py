@@ -38,6 +38,8 @@ METRICS = {
 }
 # So large a file of what was put aside is enough; the one before is kept as FILE.1.
 ASIDE_BYTES = 10_000_000
+# Where nothing has come for so long, all has come that the broker held.
+QUIET_S = 3.0
 
 
 class Invalid(Exception):
@@ -47,11 +49,17 @@ class Invalid(Exception):
 class Dispatcher:
     """What is done with each message; knows nothing of MQTT."""
 
-    def __init__(self, schema, templates, channels, seen_file, aside, metrics, stop, clock=time.time, backoff=(0.5, 30.0)):
+    def __init__(self, schema, templates, channels, seen_file, aside, metrics, stop, clock=time.time, backoff=(0.5, 30.0),
+                 replayed=False):
         jsonschema.Draft202012Validator.check_schema(schema)
         self._validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
         self._templates, self._channels, self._seen, self._aside = templates, channels, seen_file, aside
         self._metrics, self._stop, self._clock, self._backoff = metrics, stop, clock, backoff
+        self._replayed = replayed
+
+    def _now(self, data):
+        """What time it is for this trigger: one of a recording is as fresh as it was."""
+        return _seconds(data["decided_at"]) if self._replayed else self._clock()
 
     def trigger(self, topic, payload):
         """Whether it is dealt with, and may be acknowledged."""
@@ -85,7 +93,7 @@ class Dispatcher:
         wait, most = self._backoff
         claimed = False
         while not self._stop.is_set():
-            if self._clock() >= expires_at:
+            if self._now(data) >= expires_at:
                 if claimed:
                     self._seen.release(trigger_id)
                 return self._skip("expired")
@@ -103,7 +111,7 @@ class Dispatcher:
                 self._metrics.add("dispatcher_failed_attempts_total", channel=name)
                 link.say(f"{trigger_id}: {name}: {error}; again in {wait:.1f} s")
                 self._seen.renew(trigger_id)
-                self._stop.wait(max(0.0, min(wait, expires_at - self._clock())))
+                self._stop.wait(max(0.0, min(wait, expires_at - self._now(data))))
                 wait = min(2 * wait, most)
                 continue
             except outward.Never as error:
@@ -112,7 +120,7 @@ class Dispatcher:
             # What is noted here is acknowledged afterwards. Killed in between, we get it again, and know it.
             self._seen.done(trigger_id, data["deduplication_key"])
             self._metrics.add("dispatcher_delivered_total", channel=name, campaign=data["campaign"])
-            self._metrics.add("dispatcher_delay_seconds_total", round(max(0.0, self._clock() - _seconds(data["decided_at"])), 3))
+            self._metrics.add("dispatcher_delay_seconds_total", round(max(0.0, self._now(data) - _seconds(data["decided_at"])), 3))
             return True
         return False
 
@@ -132,7 +140,7 @@ class Dispatcher:
                 return self._skip("invalid", topic, payload, str(error))
             if shown == trigger["id"]:
                 return True
-            if self._clock() >= _seconds(trigger["data"]["expires_at"]):
+            if self._now(trigger["data"]) >= _seconds(trigger["data"]["expires_at"]):
                 return self._skip("expired")
             title, body = self._templates.render(trigger)
             data = trigger["data"]
@@ -154,7 +162,6 @@ class Dispatcher:
             except outward.Never as error:
                 return self._skip("rejected", topic, payload, str(error))
             self._seen.set_card(topic, message["id"] if payload else None)
-            self._metrics.add("dispatcher_cards", 1 if payload and shown is None else -1 if not payload else 0)
             return True
         return False
 
@@ -164,6 +171,8 @@ class Dispatcher:
 
         try:
             trigger = json.loads(payload.decode(), parse_constant=constant)
+            # What cannot be said again as JSON in UTF-8: 1e999, half of a pair of surrogates.
+            json.dumps(trigger, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:
             raise Invalid(f"no JSON: {error}") from error
         error = jsonschema.exceptions.best_match(self._validator.iter_errors(trigger))
@@ -224,6 +233,7 @@ def main():
     link.option(parser, "--schema", str(HERE / "../../../../docs/schemas/trigger.json"), help="the schema of triggers")
     link.option(parser, "--metrics-port", "9464", type=int, help="loopback port for Prometheus; 0 takes a free one, -1 none")
     parser.add_argument("--cards", action="store_true", help="follow the cards, too; only one dispatcher should")
+    parser.add_argument("--replayed", action="store_true", help="take each trigger for fresh: for triggers of recordings (beaconfence replay --publish)")
     parser.add_argument("--leave", action="store_true", help="take nothing new, deal with what was handed to this client id, end its session")
     options = parser.parse_args()
 
@@ -244,8 +254,10 @@ def main():
     with open(options.schema, encoding="utf-8") as file:
         schema = json.load(file)
     remembered = seen.Seen(options.state, options.client_id, options.remember_days * 86_400)
-    dispatcher = Dispatcher(schema, Templates(options.templates), channels, remembered, Aside(options.aside), metrics, stop)
+    dispatcher = Dispatcher(schema, Templates(options.templates), channels, remembered, Aside(options.aside), metrics, stop, replayed=options.replayed)
 
+    stale = set()
+    metrics.set("dispatcher_cards", len(remembered.cards()))
     topics = [f"$share/{options.group}/{options.prefix}/{options.site}/triggers/#"]
     cards = f"{options.prefix}/{options.site}/cards/#"
     if options.cards:
@@ -262,15 +274,28 @@ def main():
         try:
             message = broker.inbox.get(timeout=0.2)
         except queue.Empty:
-            if options.leave and broker.connected.is_set() and time.monotonic() - quiet_since > 3:
+            message = None
+        if options.cards and broker.new_session.is_set():
+            # Every card that is still there comes; those that do not were cleared, and nobody kept that for us.
+            broker.new_session.clear()
+            stale, quiet_since = set(remembered.cards()), time.monotonic()
+        if message is None:
+            quiet = time.monotonic() - quiet_since
+            if stale and quiet > QUIET_S:
+                stale = {topic for topic in stale if not dispatcher.card(topic, b"")}
+                metrics.set("dispatcher_cards", len(remembered.cards()))
+            if options.leave and quiet > QUIET_S:
                 break
             continue
         metrics.add("dispatcher_received_total")
         if not broker.is_current(message):
             continue
+        stale.discard(message.topic)
         act = dispatcher.card if message.topic.split("/")[depth] == "cards" else dispatcher.trigger
         if act(message.topic, message.payload):
             broker.ack(message)
+        if options.cards:
+            metrics.set("dispatcher_cards", len(remembered.cards()))
         quiet_since = time.monotonic()
     broker.stop()
     remembered.close()

@@ -54,7 +54,7 @@ class Link:
         self.inbox = queue.Queue()
         self.failed = threading.Event()
         self.connected = threading.Event()
-        self.session_present = False
+        self.new_session = threading.Event()
         self._topics = topics
         self._leave = leave
         self._connection = 0
@@ -111,7 +111,8 @@ class Link:
             return
         with self._lock:
             self._connection += 1
-        self.session_present = flags.session_present
+        if not flags.session_present:
+            self.new_session.set()
         if self._leave:
             # What was handed to us already still comes.
             client.unsubscribe(self._topics)

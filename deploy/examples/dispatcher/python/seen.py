@@ -78,6 +78,10 @@ class Seen:
         row = self._database.execute("SELECT id FROM cards WHERE topic = ?", (topic,)).fetchone()
         return row and row[0]
 
+    def cards(self):
+        """Where cards are shown."""
+        return [topic for (topic,) in self._database.execute("SELECT topic FROM cards")]
+
     def set_card(self, topic, trigger_id):
         if trigger_id is None:
             self._database.execute("DELETE FROM cards WHERE topic = ?", (topic,))

@@ -115,9 +115,9 @@ class Dispatching(Case):
         self.assertEqual(self.aside(), [])
 
     def test_what_is_invalid_is_put_aside(self):
-        for bad in (b"", b"{", b"\xff", b"[]", b'{"a":NaN}', b"[" * 100_000, payload(TRIGGER, priority=10), payload(TRIGGER, expires_at="2026-02-31T00:00:00.000Z")):
+        for bad in (b"", b"{", b"\xff", b"[]", b'{"a":NaN}', b"[" * 100_000, payload(TRIGGER, data={"a": "\ud800"}), payload(TRIGGER, priority=5).replace(b'"data": {"headline"', b'"data": {"a": 1e999, "headline"'), payload(TRIGGER, priority=10), payload(TRIGGER, expires_at="2026-02-31T00:00:00.000Z")):
             self.assertTrue(self.dispatcher.trigger("t", bad))
-        self.assertEqual([line["reason"] for line in self.aside()], ["invalid"] * 8)
+        self.assertEqual([line["reason"] for line in self.aside()], ["invalid"] * 10)
         self.assertEqual(self.push.messages + self.usual.messages, [])
 
     def test_unknown_fields_are_none_of_our_business(self):
@@ -303,7 +303,7 @@ class Archiving(Case):
         self.assertEqual(self.archive.database.execute("SELECT * FROM open_visits").fetchall(), [])
 
     def test_what_is_no_event_is_refused(self):
-        for bad in (b"", b"[]", b'{"data":{}}', b'{"data":{"site":1}}', b"\xff"):
+        for bad in (b"", b"[]", b'{"data":{}}', b'{"data":{"site":1}}', b"\xff", json.dumps(dict(TRIGGER, subject="\ud800")).encode()):
             with self.assertRaises(ValueError):
                 self.archive.add(bad)
 

@@ -64,10 +64,8 @@ impl Channel {
                 };
                 match status {
                     200..300 => Ok(()),
-                    400..500 if ![408, 409, 425, 429].contains(&status) => {
-                        Err(Failure::Never(format!("status {status}")))
-                    }
-                    _ => Err(Failure::Later(format!("status {status}"))),
+                    408 | 409 | 425 | 429 | 500.. => Err(Failure::Later(format!("status {status}"))),
+                    _ => Err(Failure::Never(format!("status {status}"))),
                 }
             }
         }

@@ -279,7 +279,7 @@ impl Stage {
     fn sweep(&mut self, now: Timestamp) {
         let since = now - self.compiled.settings.retention;
         let compiled = Arc::clone(&self.compiled);
-        let is_rule = |id: &TriggerId| compiled.by_id.contains_key(id);
+        let is_rule = |id: &TriggerId| compiled.known.contains(id);
         let mut is_any = false;
         for (at, history) in self.devices.iter_mut().enumerate() {
             let Some(known) = history.as_deref_mut() else { continue };
@@ -328,6 +328,7 @@ impl Stage {
         }
         let before = history.zones.clone();
         history.enter(&event.zone.id, event.visit_id, event.observed_at);
+        let been = history.stay.as_ref().map(|stay| stay.been.clone()).unwrap_or_default();
         if let Some(stay) = &mut history.stay {
             stay.been.entry(event.zone.id.clone()).or_insert(event.id);
         }
@@ -365,7 +366,11 @@ impl Stage {
                 }
                 (Waits::Absent(zones), When::Absent { absence, .. }) => {
                     history.away.remove(id);
-                    if let (Absence::Usual { .. }, Some(away)) = (absence, self.away_from(zones, &before, attended)) {
+                    // From shelf to shelf within a visit is no absence.
+                    let is_again = zones.iter().any(|zone| been.contains_key(&self.registry.zones()[zone.get()].id));
+                    if let (Absence::Usual { .. }, Some(away), false) =
+                        (absence, self.away_from(zones, &before, attended), is_again)
+                    {
                         history.gap(id, away);
                     }
                     false
@@ -486,6 +491,8 @@ impl Stage {
         if event.zone.id.is_site() {
             history.stay = None;
             history.near.clear();
+        }
+        if history.stay.is_none() {
             for card in std::mem::take(&mut history.cards) {
                 self.made.push(Made::CardEnded(event.device.id.clone(), card));
             }
@@ -822,7 +829,9 @@ impl Stage {
                 return Err((Outcome::Condition, None));
             }
         }
-        let visit = history.stay.as_ref().map_or(now, |stay| stay.began);
+        // Who is lost has left the site before the zones in it: their ends belong to the visit that is over.
+        let visit = history.stay.as_ref().map(|stay| stay.began);
+        let visit = visit.or_else(|| history.zones.get(&ZoneId::site()).map(|site| site.entered)).unwrap_or(now);
         let nothing = super::Ledger::default();
         let fired = if device.is_some() { history.fired.get(id) } else { self.site.fired.get(id) };
         rule.gate.judge(now, visit, fired.unwrap_or(&nothing), &self.calendar).map_err(|held| (held.into(), None))?;
@@ -924,8 +933,8 @@ impl Stage {
         self.registry = registry;
         self.compiled = compiled;
         self.counts.retain(|id, _| self.compiled.by_id.contains_key(id));
-        self.site.armed.retain(|id, _| self.compiled.by_id.contains_key(id));
-        self.site.fired.retain(|id, _| self.compiled.by_id.contains_key(id));
+        self.site.armed.retain(|id, _| self.compiled.known.contains(id));
+        self.site.fired.retain(|id, _| self.compiled.known.contains(id));
         self.deadlines.clear();
         self.due = vec![None; self.devices.len()];
         for at in 0..self.devices.len() {

@@ -200,7 +200,9 @@ impl Expression {
         }
         let program = environment().compile(text).map_err(|errors| {
             let first = errors.errors.first();
-            ConditionError::Syntax(first.map_or_else(String::new, |error| error.msg.replace('\n', " ")))
+            // What could stand there in place of it are dozens of signs.
+            let words = first.and_then(|error| error.msg.split(" expecting").next()).unwrap_or_default();
+            ConditionError::Syntax(words.replace('\n', " "))
         })?;
         let mut walk = Walk { declared, scope: Vec::new(), labels: BTreeSet::new(), steps: 0, depth: 0 };
         walk.expression(program.expression(), 1, 0)?;

@@ -3,6 +3,9 @@
 import json
 import re
 
+# Reasons that are no decision of the gateway: what the rule waits for did not happen, or not yet.
+UNTRIED = {"never": "not tried", "unattended": "not yet"}
+
 
 class Wrong(Exception):
     """A page says what is not so."""
@@ -54,7 +57,7 @@ def _tables(path, text, campaign):
         if found:
             rows[title] = found
     fires = [(one.time, one.rule, one.who, ", ".join(one.channels)) for one in campaign.expected.fires]
-    held = [(one.time, one.rule, one.who, f"`{one.reason}`" if one.reason != "never" else "not tried") for one in campaign.expected.held]
+    held = [(one.time, one.rule, one.who, UNTRIED.get(one.reason, f"`{one.reason}`")) for one in campaign.expected.held]
     for title, wanted in (("What fires, and when", fires), ("What does not, and why", held)):
         got = rows.get(title, [])
         if sorted(got) != sorted(wanted):

@@ -496,3 +496,60 @@ fn the_same_input_gives_the_same_triggers_whether_restarted_or_not() {
     assert_eq!(ids, play(false));
     assert_eq!(ids, play(true));
 }
+
+#[test]
+fn who_is_lost_within_a_zone_has_left_it_in_the_same_visit() {
+    let mut shop = Shop::new(
+        json!({}),
+        json!([
+            {"id": "bye", "when": {"exited": "a"}, "unless": {"caps": ["1 per visit"]}, "then": {"card": true}},
+            {"id": "out", "when": {"exited": "site"}},
+        ]),
+    );
+    shop.be("d1", A, 20);
+    shop.be("d1", HALL, 20);
+    assert_eq!(shop.said(), ["bye d1"]);
+    shop.be("d1", A, 20);
+    shop.wait(120);
+    let out = shop.fired[0].clone();
+    assert_eq!(out.facts["site_visit"]["duration_s"], out.facts["visit"]["duration_s"]);
+    assert_eq!(shop.said(), ["out d1"]);
+    assert_eq!(shop.cards_ended, ["d1/bye"]);
+    // Lost in the zone: the site is left first, and no card stays.
+    shop.be("d1", A, 20);
+    shop.wait(120);
+    assert_eq!(shop.said(), ["out d1", "bye d1"]);
+    assert_eq!(shop.cards_ended, ["d1/bye", "d1/bye"]);
+}
+
+#[test]
+fn what_is_usual_goes_by_visits_not_by_steps_from_shelf_to_shelf() {
+    let mut shop = Shop::new(json!({}), json!([{"id": "miss", "when": {"absent": "usual", "from": "kind=shelf"}}]));
+    for _ in 0..3 {
+        shop.be("d1", A, 20);
+        shop.be("d1", B, 20);
+    }
+    shop.visit("d1", &[A, HALL]);
+    assert_eq!(shop.said(), Vec::<String>::new());
+}
+
+#[test]
+fn a_rule_that_is_switched_off_for_a_while_remembers_when_it_fired() {
+    let mut shop = Shop::new(
+        json!({}),
+        json!([{"id": "once", "when": {"entered": "a"}, "unless": {"caps": ["1 ever"]}}, {"id": "other", "when": {"entered": "b"}}]),
+    );
+    shop.visit("d1", &[A]);
+    assert_eq!(shop.said(), ["once d1"]);
+    for enabled in [false, true] {
+        let rules = Arc::clone(shop.engine.registry().rules());
+        let rule = rules.triggers.iter().find(|rule| rule.id.as_str() == "once").unwrap();
+        let put = vec![Record::Trigger(Arc::new(Trigger { enabled, ..rule.as_ref().clone() }))];
+        let next = Arc::new(shop.engine.registry().edited(&Edit { put, ..Edit::default() }).unwrap());
+        let prepared = shop.engine.tables().prepare(next);
+        assert!(shop.engine.reconfigure(prepared, shop.now));
+        shop.wait(2 * 3_600);
+    }
+    shop.visit("d1", &[A]);
+    assert_eq!(shop.said(), Vec::<String>::new());
+}

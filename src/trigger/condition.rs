@@ -154,7 +154,9 @@ fn from_cel(value: &cel::Value) -> Option<Value> {
         cel::Value::List(list) => Value::Array(list.iter().map(from_cel).collect::<Option<_>>()?),
         cel::Value::Map(map) => {
             let members = map.map.iter().map(|(name, value)| Some((name.to_string(), from_cel(value)?)));
-            Value::Object(members.collect::<Option<_>>()?)
+            // In the order of their names: its own is another one each time.
+            let members: BTreeMap<String, Value> = members.collect::<Option<_>>()?;
+            Value::Object(members.into_iter().collect())
         }
         _ => return None,
     })
@@ -661,6 +663,14 @@ mod tests {
         let long = "a == 'x' || ".repeat(45);
         let text = format!("attributes.wishes.all(b, attributes.wishes.all(a, {long} a == b))");
         assert_eq!(Condition::compile(&text, &declared()).unwrap_err(), ConditionError::TooManySteps);
+    }
+
+    #[test]
+    fn what_has_members_is_written_in_the_order_of_their_names() {
+        let data = Data::compile(&json!("{{ local }}"), &declared()).unwrap();
+        let said = data.render(&facts(json!({}))).unwrap();
+        let names: Vec<&String> = said.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["date", "day", "hour", "minute", "month", "time", "weekday"]);
     }
 
     #[test]

@@ -71,7 +71,12 @@ impl Moment<'_> {
             }
         }
         if let Some(visits) = history.and_then(|history| history.zones.get(&ZoneId::site())) {
-            let lasts = visits.open.map(|_| self.now.since(visits.entered).as_millis() as i64);
+            // At its end it has lasted until the device was last seen.
+            let of_site = self.zone.is_some_and(|zone| zone.id.is_site());
+            let lasts = match self.happening.duration_ms {
+                Some(ms) if of_site => Some(ms),
+                _ => visits.open.map(|_| self.now.since(visits.entered).as_millis() as i64),
+            };
             let mut visit = visits_of(visits, lasts);
             visit.remove("id");
             put("site_visit", Value::Object(visit));

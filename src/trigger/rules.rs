@@ -72,6 +72,8 @@ pub(super) struct Rule {
 pub struct Compiled {
     pub(super) rules: Vec<Rule>,
     pub(super) by_id: BTreeMap<TriggerId, usize>,
+    /// All rules, those that are switched off among them: what is remembered of them stays.
+    pub(super) known: BTreeSet<TriggerId>,
     /// For each zone the rules that something entering it may be for.
     pub(super) entered: Vec<Vec<usize>>,
     /// The same for leaving it.
@@ -95,6 +97,7 @@ impl Compiled {
             entered: vec![Vec::new(); zones],
             exited: vec![Vec::new(); zones],
             occupancy: vec![Vec::new(); zones],
+            known: triggers.iter().map(|rule| rule.id.clone()).collect(),
             settings: Arc::clone(settings),
             ..Self::default()
         };

@@ -264,7 +264,7 @@ impl Stage {
     fn sweep(&mut self, now: Timestamp) {
         let since = now - self.compiled.settings.retention;
         let compiled = Arc::clone(&self.compiled);
-        let is_rule = |id: &TriggerId| compiled.by_id.contains_key(id);
+        let is_rule = |id: &TriggerId| compiled.known.contains(id);
         let mut is_any = false;
         for (at, history) in self.devices.iter_mut().enumerate() {
             let Some(known) = history.as_deref_mut() else { continue };
@@ -329,8 +329,8 @@ impl Stage {
         self.registry = registry;
         self.compiled = compiled;
         self.counts.retain(|id, _| self.compiled.by_id.contains_key(id));
-        self.site.armed.retain(|id, _| self.compiled.by_id.contains_key(id));
-        self.site.fired.retain(|id, _| self.compiled.by_id.contains_key(id));
+        self.site.armed.retain(|id, _| self.compiled.known.contains(id));
+        self.site.fired.retain(|id, _| self.compiled.known.contains(id));
         self.deadlines.clear();
         self.due = vec![None; self.devices.len()];
         for at in 0..self.devices.len() {

@@ -85,9 +85,13 @@ fn consent(row: &Row<'_>, record: &str) -> Consent {
     let mut purposes = Vec::new();
     for purpose in row.get("consent").split(';').map(str::trim).filter(|purpose| !purpose.is_empty()) {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if purpose.len() > 64 || !purpose.chars().all(good) {
-            row.fault(record, format!("consent \"{}\" is no purpose", short(purpose)))
-                .help("write words of letters, digits, '.', '_' or '-', separated by ';', such as presence;marketing");
+        // A purpose, or one by one channel only: marketing:push.
+        let mut words = purpose.splitn(2, ':');
+        if purpose.len() > 64 || !words.all(|word| !word.is_empty() && word.chars().all(good)) {
+            row.fault(record, format!("consent \"{}\" is no purpose", short(purpose))).help(
+                "write words of letters, digits, '.', '_' or '-', separated by ';', such as presence;marketing, or marketing:push for one \
+                 channel only",
+            );
         } else if purposes.len() == MAX_PURPOSES {
             row.fault(record, format!("there are more than {MAX_PURPOSES} purposes in consent"));
             break;

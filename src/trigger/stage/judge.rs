@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Fired, Made, Stage};
-use crate::model::{DeviceId, Timestamp, TriggerId};
+use crate::model::{DeviceId, Timestamp, TriggerId, ZoneId};
 use crate::registry::{Device, DeviceIndex, DeviceKind, Trigger, Zone};
 use crate::trigger::moment::{Happening, Moment};
 use crate::trigger::rules::Rule;
@@ -86,7 +86,9 @@ impl Stage {
                 return Err((Outcome::Condition, None));
             }
         }
-        let visit = history.stay.as_ref().map_or(now, |stay| stay.began);
+        // Who is lost has left the site before the zones in it: their ends belong to the visit that is over.
+        let visit = history.stay.as_ref().map(|stay| stay.began);
+        let visit = visit.or_else(|| history.zones.get(&ZoneId::site()).map(|site| site.entered)).unwrap_or(now);
         let nothing = Ledger::default();
         let fired = if device.is_some() { history.fired.get(id) } else { self.site.fired.get(id) };
         rule.gate.judge(now, visit, fired.unwrap_or(&nothing), &self.calendar).map_err(|held| (held.into(), None))?;

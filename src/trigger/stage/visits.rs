@@ -32,6 +32,7 @@ impl Stage {
         }
         let before = history.zones.clone();
         history.enter(&event.zone.id, event.visit_id, event.observed_at);
+        let been = history.stay.as_ref().map(|stay| stay.been.clone()).unwrap_or_default();
         if let Some(stay) = &mut history.stay {
             stay.been.entry(event.zone.id.clone()).or_insert(event.id);
         }
@@ -69,7 +70,11 @@ impl Stage {
                 }
                 (Waits::Absent(zones), When::Absent { absence, .. }) => {
                     history.away.remove(id);
-                    if let (Absence::Usual { .. }, Some(away)) = (absence, self.away_from(zones, &before, attended)) {
+                    // From shelf to shelf within a visit is no absence.
+                    let is_again = zones.iter().any(|zone| been.contains_key(&self.registry.zones()[zone.get()].id));
+                    if let (Absence::Usual { .. }, Some(away), false) =
+                        (absence, self.away_from(zones, &before, attended), is_again)
+                    {
                         history.gap(id, away);
                     }
                     false
@@ -195,6 +200,8 @@ impl Stage {
         if event.zone.id.is_site() {
             history.stay = None;
             history.near.clear();
+        }
+        if history.stay.is_none() {
             for card in std::mem::take(&mut history.cards) {
                 self.made.push(Made::CardEnded(event.device.id.clone(), card));
             }

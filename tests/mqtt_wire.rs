@@ -256,8 +256,12 @@ fn an_event_can_say_itself_in_adobes_words() {
     door.labels.insert("category".to_owned(), "entrances".to_owned());
     let event = Event { position: Some(position()), ..entered(0, &device("d1"), &door) };
     golden("entered-xdm", "presence-event", "store-1/events/door/entered", &wire::event(&xdm, &event).unwrap());
-    let exited =
-        Event { kind: EventKind::Exited, reason: Some(Reason::Left), ..entered(1, &device("d1"), &zone("door")) };
+    let exited = Event {
+        kind: EventKind::Exited,
+        reason: Some(Reason::Left),
+        duration: Some(Duration::from_secs(75)),
+        ..entered(1, &device("d1"), &zone("door"))
+    };
     golden("exited-xdm", "presence-event", "store-1/events/door/exited", &wire::event(&xdm, &exited).unwrap());
     let dwelled = Event { kind: EventKind::Dwelled, ..entered(1, &device("d1"), &zone("door")) };
     assert!(!String::from_utf8_lossy(&wire::event(&xdm, &dwelled).unwrap().payload).contains("xdm"));

@@ -43,8 +43,7 @@ const DECLARED: [(&str, &[&str]); 9] = [
 ];
 
 /// Functions of CEL that may be called; operators and macros aside.
-const FUNCTIONS: [&str; 12] =
-    ["size", "contains", "startsWith", "endsWith", "int", "uint", "double", "string", "max", "min", "bool", "type"];
+const FUNCTIONS: [&str; 8] = ["size", "contains", "startsWith", "endsWith", "int", "uint", "double", "string"];
 
 /// Why an expression cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -625,6 +624,19 @@ mod tests {
     }
 
     #[test]
+    fn every_function_that_may_be_called_is_there() {
+        for text in [
+            "size(attributes.wishes) == 2",
+            "device.id.contains('d') && device.id.startsWith('d') && device.id.endsWith('1')",
+            "int('1') == 1 && uint('1') == 1u && double('1') == 1.0 && string(1) == '1'",
+        ] {
+            assert_eq!(holds(text, json!({"wishes": ["a", "b"]})), Ok(true), "{text}");
+        }
+        // One for each.
+        assert_eq!(FUNCTIONS.len(), 8);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_when_it_is_read() {
         for (text, words) in [
             ("attributes.car > 5", "\"attributes.car\" is not declared; declare it under [attributes]"),
@@ -634,6 +646,7 @@ mod tests {
             ("visit.count", "it gives int on sample facts, not true or false"),
             ("attributes.tier > 5", "on sample facts it fails"),
             ("now() > 5", "there is no function \"now\" here"),
+            ("max(1, 2) > 1", "there is no function \"max\" here"),
             ("1 +", "it cannot be read"),
             ("", "it cannot be read"),
             (

@@ -352,6 +352,15 @@ pub(super) fn trigger(keys: &mut Keys<'_, '_>, known: &Known<'_>, settings: &Tri
     let name = if keys.has("name") { word(keys, "name") } else { id.as_ref().map(ToString::to_string) };
     let campaign = if keys.has("campaign") { word(keys, "campaign") } else { id.as_ref().map(ToString::to_string) };
     let enabled = keys.boolean("enabled").unwrap_or(true);
+    if let Some(when @ When::Absent { .. }) = &when
+        && then.card
+    {
+        let message = format!(
+            "who is absent sees no card: with \"{}\" it is kept until the end of the next visit",
+            when.as_str()
+        );
+        keys.warn_at("then", message, Some("leave out card"));
+    }
     if let Some(when) = &when {
         hints(keys, when, &unless, settings, known);
     }

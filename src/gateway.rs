@@ -249,7 +249,11 @@ pub async fn run(
                 recorder.reconfigure(engine.registry());
                 keeper.keep_with(&mut engine, &mut outlet, rows, vec![done]);
             }
-            Some(question) = questions.recv() => live::answer(&engine, question, |at| clock.wall(at)),
+            Some(question) = questions.recv() => {
+                changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
+                then.extend(live::answer(&mut engine, question, clock.now(), |at| clock.wall(at)));
+                put_all(&mut engine, &mut outlet);
+            }
             Some(received) = reports.recv() => {
                 changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
                 then.extend(hear(&mut engine, &recorder, &facts, received, clock.now()));

@@ -456,6 +456,23 @@ fn cards_end_with_the_visit_and_with_their_rule() {
 }
 
 #[test]
+fn visits_end_for_rules_when_the_last_rule_goes() {
+    let mut shop = Shop::new(json!({}), json!([{"id": "back", "when": {"returned": "a", "after": "1h"}}]));
+    shop.be("d1", A, 20);
+    let rules = Arc::clone(shop.engine.registry().rules());
+    for enabled in [false, true] {
+        let rule = Trigger { enabled, ..rules.triggers[0].as_ref().clone() };
+        let edit = Edit { put: vec![Record::Trigger(Arc::new(rule))], ..Edit::default() };
+        let next = Arc::new(shop.engine.registry().edited(&edit).unwrap());
+        let prepared = shop.engine.tables().prepare(next);
+        assert!(shop.engine.reconfigure(prepared, shop.now));
+        shop.wait(4_000);
+    }
+    shop.be("d1", A, 20);
+    assert_eq!(shop.said(), ["back d1"]);
+}
+
+#[test]
 fn what_is_old_is_forgotten() {
     let mut shop = Shop::new(
         json!({"retention": "2d"}),

@@ -320,6 +320,17 @@ impl DeviceHistory {
         before
     }
 
+    /// Nobody looks at its visits any more: those that go on are taken to end now.
+    pub(super) fn pause(&mut self, now: Timestamp, attended: i64) {
+        for zone in self.zones.values_mut().filter(|zone| zone.open.is_some()) {
+            (zone.open, zone.left, zone.left_attended) = (None, Some(now), attended);
+        }
+        self.stay = None;
+        self.progress.clear();
+        self.dwells.clear();
+        self.near.clear();
+    }
+
     pub(super) fn gap(&mut self, trigger: &TriggerId, ms: i64) {
         let gaps = self.gaps.entry(trigger.clone()).or_default();
         gaps.push_back(u32::try_from(ms / 1_000).unwrap_or(u32::MAX));

@@ -333,6 +333,14 @@ impl Stage {
         self.site.fired.retain(|id, _| self.compiled.known.contains(id));
         self.deadlines.clear();
         self.due = vec![None; self.devices.len()];
+        if self.is_idle() {
+            let attended = self.attended_at(now);
+            for (at, history) in self.devices.iter_mut().enumerate() {
+                let Some(history) = history.as_deref_mut().filter(|history| history.stay.is_some()) else { continue };
+                history.pause(now, attended);
+                self.changed.insert(DeviceIndex(at as u32));
+            }
+        }
         for at in 0..self.devices.len() {
             let Some(history) = &mut self.devices[at] else { continue };
             // Cards of rules that are no more end with them.

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Api};
+use beaconfence::gateway::live::Question;
+
+use crate::api::{Answer, Api, services};
 use crate::document::validator;
 
 const RULES: &str = "/api/v1/triggers";
@@ -53,6 +55,41 @@ async fn a_rule_is_made_read_replaced_and_removed() {
     let undone = api.call("POST", "/api/v1/history/4/undo", &api.editor, "{}").await;
     assert_eq!(undone.status, 200, "{}", String::from_utf8_lossy(&undone.body));
     assert_eq!(api.call("GET", path, &api.viewer, "").await.json(), rule);
+}
+
+#[tokio::test]
+async fn the_back_end_says_facts_of_a_device_that_are_declared() {
+    let (services, mut questions) = services();
+    let api = Api::of(services).await;
+    let settings = json!({"attributes": {"cart": "number", "wishes": "list"}}).to_string();
+    assert_eq!(api.call_with("PUT", SETTINGS, &api.editor, &ANY, &settings).await.status, 200);
+    let path = "/api/v1/devices/shopper-01/attributes";
+    let kept = tokio::spawn(async move {
+        let Some(Question::Attributes { device, said, done }) = questions.recv().await else {
+            panic!("nothing is asked")
+        };
+        done.send(()).unwrap();
+        (device.to_string(), Value::Object(said))
+    });
+    let body = json!({"cart": 62.5, "wishes": ["tea"]});
+    assert_eq!(api.call("PUT", path, &api.viewer, &body.to_string()).await.status, 403);
+    assert_eq!(api.call("PUT", path, &api.editor, &body.to_string()).await.status, 204);
+    assert_eq!(kept.await.unwrap(), ("shopper-01".to_owned(), body));
+    for (body, words) in [
+        (json!({"cart": "much"}), "\"cart\" is declared as a number"),
+        (json!({"card": 1}), "\"card\" is not declared"),
+        (json!({"consent": ["presence"]}), "\"consent\" is no attribute"),
+        (json!({"cart": {}}), "\"attributes\" must be numbers"),
+        (json!([]), "not a JSON object"),
+    ] {
+        let answer = api.call("PUT", path, &api.editor, &body.to_string()).await;
+        assert_eq!(answer.status, 422, "{body}");
+        assert!(faults(&answer)[0].contains(words), "{body}: {:?}", faults(&answer));
+    }
+    assert_eq!(api.call("PUT", path, &api.editor, "{").await.problem(), "malformed");
+    assert_eq!(api.call("PUT", "/api/v1/devices/nobody/attributes", &api.editor, "{}").await.status, 404);
+    // The loop is gone.
+    assert_eq!(api.call("PUT", path, &api.editor, "{}").await.status, 503);
 }
 
 #[tokio::test]

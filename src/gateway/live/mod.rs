@@ -368,9 +368,24 @@ impl Live {
     /// [`AskError`].
     pub async fn why(&self, device: &DeviceId) -> Result<Option<Value>, AskError> {
         let (reply, answered) = oneshot::channel();
-        let question = Question { device: device.clone(), reply };
+        let question = Question::Why { device: device.clone(), reply };
         self.0.questions.try_send(question).map_err(|_| AskError::Busy)?;
         answered.await.map_err(|_| AskError::Busy)
+    }
+
+    /// Has the loop keep what the back end says of a device. Comes back when it is committed.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn set_attributes(
+        &self,
+        device: &DeviceId,
+        said: serde_json::Map<String, Value>,
+    ) -> Result<(), AskError> {
+        let (done, committed) = oneshot::channel();
+        let question = Question::Attributes { device: device.clone(), said, done };
+        self.0.questions.try_send(question).map_err(|_| AskError::Busy)?;
+        committed.await.map_err(|_| AskError::Busy)
     }
 
     fn tell(&self, name: &'static str, value: impl FnOnce() -> Value) {

@@ -1,26 +1,60 @@
-//! Why a device is where it is said to be, as the engine knows it now.
+//! What the loop is asked: why a device is where it is said to be, as the engine knows it now, and to keep what is said of it.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::rounded;
-use crate::engine::Engine;
+use crate::engine::{Engine, Input};
+use crate::gateway::keeper::Then;
 use crate::model::{DeviceId, Timestamp};
 use crate::presence::ZonePhase;
 
 /// What the loop is asked.
 #[derive(Debug)]
-pub struct Question {
-    /// Of whom.
-    pub device: DeviceId,
-    /// Where the answer goes; none where the device is not registered.
-    pub reply: oneshot::Sender<Option<Value>>,
+pub enum Question {
+    /// Why a device is where it is.
+    Why {
+        /// Of whom.
+        device: DeviceId,
+        /// Where the answer goes; none where the device is not registered.
+        reply: oneshot::Sender<Option<Value>>,
+    },
+    /// To keep what the back end says of a device.
+    Attributes {
+        /// Of whom.
+        device: DeviceId,
+        /// What.
+        said: Map<String, Value>,
+        /// Told when it is committed.
+        done: oneshot::Sender<()>,
+    },
 }
 
-/// Answers a question. `wall` puts the engine's times on the wall clock.
-pub fn answer(engine: &Engine, question: Question, wall: impl Fn(Timestamp) -> Timestamp) {
-    let known = engine.registry().device(&question.device);
-    let answer = known.map(|device| {
+/// Answers a question. `wall` puts the engine's times on the wall clock. Gives what is to be done when what it changed is committed.
+pub fn answer(
+    engine: &mut Engine,
+    question: Question,
+    now: Timestamp,
+    wall: impl Fn(Timestamp) -> Timestamp,
+) -> Option<Then> {
+    match question {
+        Question::Why { device, reply } => {
+            // Who asked may be gone, here and below.
+            let _ = reply.send(why(engine, &device, wall));
+            None
+        }
+        Question::Attributes { device, said, done } => {
+            engine.handle(Input::Attributes(device, said), now);
+            Some(Box::new(move || {
+                let _ = done.send(());
+            }))
+        }
+    }
+}
+
+fn why(engine: &Engine, device: &DeviceId, wall: impl Fn(Timestamp) -> Timestamp) -> Option<Value> {
+    let known = engine.registry().device(device);
+    known.map(|device| {
         let why = engine.explain(device);
         let zones = why.zones.iter().map(|zone| {
             let since = match zone.phase {
@@ -58,7 +92,5 @@ pub fn answer(engine: &Engine, question: Question, wall: impl Fn(Timestamp) -> T
             "triggers": decisions.collect::<Vec<_>>(),
             "attributes": history.map_or_else(|| json!({}), |history| json!(history.attributes())),
         })
-    });
-    // Who asked may be gone.
-    let _ = question.reply.send(answer);
+    })
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
@@ -10,12 +10,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::app::App;
-use crate::http::extract::{Known, NoQuery, Path, Query};
+use crate::http::extract::{BODY, Body, Known, NoQuery, Path, Query};
 use crate::http::page::{Page, PageQuery};
-use crate::http::problem::Problem;
+use crate::http::problem::{Fault, Problem};
 use crate::http::reply::json as json_reply;
 use crate::http::{schema, state};
 use crate::model::DeviceId;
+use crate::mqtt::wire::{DeviceFacts, ReportError, device_facts};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -26,6 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(presence))
         .routes(routes!(visits))
         .routes(routes!(why))
+        .routes(routes!(attributes))
         .routes(routes!(events))
 }
 
@@ -156,6 +158,55 @@ async fn why(State(app): State<App>, Path(id): Path<String>, _query: NoQuery) ->
     let answer = app.services.live.why(&device).await.map_err(|error| Problem::busy(error.to_string()))?;
     let answer = answer.ok_or_else(|| Problem::not_found(format_args!("device \"{device}\"")))?;
     Ok(json_reply(StatusCode::OK, &answer))
+}
+
+/// Says facts of a device that rules ask for
+///
+/// As `{site}/devices/{device}/attributes` over MQTT: in place of all that was said before; an empty object says nothing any more. What is
+/// not declared in the settings of triggers, or is of another type, is refused. Consent is changed in the device itself.
+#[utoipa::path(put, path = "/api/v1/devices/{id}/attributes", tag = "registry",
+    params(("id" = schema::Id, Path, description = "The device")),
+    request_body(content = Object, content_type = "application/json"),
+    responses((status = 204, description = "They are kept"), (status = 404)))]
+async fn attributes(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _query: NoQuery,
+    body: Body<BODY>,
+) -> Result<Response, Problem> {
+    let device = device(&app, &id)?;
+    let body = body.expect(&["application/json"])?;
+    let text = body.text()?;
+    let said = match device_facts(text.as_bytes()) {
+        Err(error @ ReportError::NotJson(_)) => return Err(Problem::malformed(error.to_string())),
+        Err(error) => return Err(Problem::faults(vec![Fault::new(error.to_string(), None)])),
+        Ok(DeviceFacts { consent: Some(_), .. }) => {
+            let message = "\"consent\" is no attribute";
+            return Err(Problem::faults(vec![Fault::new(message, Some("change it in the device itself"))]));
+        }
+        Ok(facts) => facts.attributes,
+    };
+    let registry = app.services.registrar.view().registry;
+    let declared = &registry.rules().settings.attributes;
+    let faults = said.iter().filter_map(|(name, value)| {
+        let short: String = name.chars().take(64).collect();
+        match declared.get(name) {
+            None => Some(Fault::new(
+                format!("\"{short}\" is not declared"),
+                Some("declare it in the settings of triggers first"),
+            )),
+            Some(of) if !of.holds(value) => {
+                Some(Fault::new(format!("\"{short}\" is declared as a {}", of.as_str()), None))
+            }
+            Some(_) => None,
+        }
+    });
+    let faults: Vec<Fault> = faults.collect();
+    if !faults.is_empty() {
+        return Err(Problem::faults(faults));
+    }
+    app.services.live.set_attributes(&device, said).await.map_err(|error| Problem::busy(error.to_string()))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// How many events.

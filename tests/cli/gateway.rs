@@ -21,6 +21,8 @@ impl Gateway {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         copy(Path::new(STORE), &dir.path().join("site"));
+        // Tests make rules of their own.
+        std::fs::remove_file(dir.path().join("site/triggers.toml")).unwrap();
         let settings = "id = \"gw\"\nsite = \"site\"\n\n[http]\nlisten = [\"127.0.0.1:0\"]\n\n[mqtt]\nbrokers = [\"mqtt://127.0.0.1:1\"]\n";
         std::fs::write(dir.path().join("gateway.toml"), settings).unwrap();
         Self { dir, child: None }

@@ -272,7 +272,9 @@ pub(super) fn any_rules() -> impl Strategy<Value = Rules> {
                 holdout,
             });
     let key = option::of(Just("{{device.id}}: {{trigger.id}}".to_owned()));
-    let data = metadata().prop_map(|data| data.into_iter().filter(|(_, value)| !value.is_object()).collect());
+    // Braces are for expressions, of which there is one above.
+    let is_plain = |value: &serde_json::Value| !value.is_object() && !value.to_string().contains("{{");
+    let data = metadata().prop_map(move |data| data.into_iter().filter(|(_, value)| is_plain(value)).collect());
     let then = (0_u8..=9, duration(), btree_set("[a-z]{1,9}", 0..3), key, any::<bool>(), data).prop_map(
         |(priority, expires_after, channels, deduplication_key, card, data)| Then {
             priority,

@@ -114,6 +114,7 @@ mod tests {
     #[test]
     fn a_site_directory_keeps_what_is_no_part_of_a_site() {
         let (registry, plans, _) = load_bundled_site_with_plans(&STORE).unwrap();
+        let registry = registry.with_rules(std::sync::Arc::default()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [("site.toml", "old"), ("README.md", "mine"), (CALIBRATION, "{}"), (TRIGGERS, "old")] {
             fs::write(dir.path().join(name), text).unwrap();

@@ -16,7 +16,13 @@ fn errors<T: std::fmt::Debug>(read: Result<T, Faults>) -> Vec<String> {
 
 /// The texts of the example store, one of them changed.
 fn store(name: &str, change: impl Fn(&str) -> String) -> BTreeMap<String, String> {
-    let files = [(SITE, STORE.site), (ZONES, STORE.zones), (BEACONS, STORE.beacons), (DEVICES, STORE.devices)];
+    let files = [
+        (SITE, STORE.site),
+        (ZONES, STORE.zones),
+        (BEACONS, STORE.beacons),
+        (DEVICES, STORE.devices),
+        (TRIGGERS, STORE.triggers),
+    ];
     let changed =
         |(file, text): (&str, &str)| (file.to_owned(), if file == name { change(text) } else { text.to_owned() });
     files.into_iter().map(changed).collect()

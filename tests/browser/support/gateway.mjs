@@ -61,9 +61,17 @@ async function stop(child) {
   clearTimeout(killer);
 }
 
-/** A gateway over a new database. `site` is a site directory to start from; without it the store is empty. */
-export async function gateway({ site, sightings = false } = {}) {
+/**
+ * A gateway over a new database. `site` is a site directory to start from; without it the store is empty. Without `rules` those of the
+ * directory are left out.
+ */
+export async function gateway({ site, rules = true, sightings = false } = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'beaconfence-browser-'));
+  if (site && !rules) {
+    fs.cpSync(site, path.join(dir, 'site'), { recursive: true });
+    fs.rmSync(path.join(dir, 'site/triggers.toml'));
+    site = 'site';
+  }
   const [broker, port] = [await freePort(), await freePort()];
   fs.writeFileSync(
     path.join(dir, 'mosquitto.conf'),

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 
 use super::{Tape, tell_what_was_passed_over};
 use crate::config::load_gateway;
-use crate::engine::Engine;
+use crate::engine::{Engine, Output};
 use crate::gateway::Outlet;
 use crate::mqtt::wire::{self, Status};
-use crate::mqtt::{Limits, Publisher, Settings, client_id};
+use crate::mqtt::{Intake, Limits, Publisher, Settings, client_id};
 use crate::registry::Registry;
 
 /// What may wait for the broker: beyond, the file waits.
@@ -42,10 +42,10 @@ pub(super) fn run(tape: &mut Tape, registry: Registry, context: &wire::Context, 
         while let Some((now, input)) = next {
             while let Some(due) = engine.next_deadline().filter(|due| *due <= now) {
                 engine.advance(due);
-                put(&mut engine, &mut outlet);
+                put(&mut engine, &mut outlet, &intake).await;
             }
             engine.handle(input, now);
-            put(&mut engine, &mut outlet);
+            put(&mut engine, &mut outlet, &intake).await;
             if intake.status().queued > MOST_WAITING
                 && wait(|| intake.status().queued <= MOST_WAITING / 2).await.is_err()
             {
@@ -69,9 +69,14 @@ pub(super) fn run(tape: &mut Tape, registry: Registry, context: &wire::Context, 
     })
 }
 
-fn put(engine: &mut Engine, outlet: &mut Outlet) {
+async fn put(engine: &mut Engine, outlet: &mut Outlet, intake: &Intake) {
     while let Some(output) = engine.poll_output() {
         let at = engine.now();
+        // Of states the latest wins: a card that ends at once, as time goes here, would never be seen. A broker that is too slow for
+        // it is noticed elsewhere.
+        if matches!(output, Output::CardEnded(..)) {
+            let _ = wait(|| intake.pending_states() == 0).await;
+        }
         outlet.put(output, at);
     }
 }

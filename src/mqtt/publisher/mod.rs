@@ -333,6 +333,11 @@ impl Intake {
         self.0.status()
     }
 
+    /// States that the broker does not have yet.
+    pub fn pending_states(&self) -> usize {
+        self.0.books().states.pending()
+    }
+
     /// [`Publisher::state`].
     pub fn state(&self, message: Message) {
         self.0.state(message);

@@ -72,9 +72,13 @@ pub(super) fn run(tape: &mut Tape, registry: Registry, context: &wire::Context, 
 async fn put(engine: &mut Engine, outlet: &mut Outlet, intake: &Intake) {
     while let Some(output) = engine.poll_output() {
         let at = engine.now();
-        // Of states the latest wins: a card that ends at once, as time goes here, would never be seen. A broker that is too slow for
-        // it is noticed elsewhere.
-        if matches!(output, Output::CardEnded(..)) {
+        // Of states the latest wins: a card that ends at once, as time goes here, or gives way to the next, would never be seen.
+        // A broker that is too slow for it is noticed elsewhere.
+        let is_card = match &output {
+            Output::Trigger(fired) => fired.rule.then.card,
+            other => matches!(other, Output::CardEnded(..)),
+        };
+        if is_card {
             let _ = wait(|| intake.pending_states() == 0).await;
         }
         outlet.put(output, at);

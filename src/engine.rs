@@ -304,11 +304,6 @@ impl Engine {
         std::mem::take(&mut self.gone)
     }
 
-    /// What the back end says of the consent of a device. Whether that is something else than it said last.
-    pub fn set_consent_said(&mut self, device: DeviceIndex, said: &[String]) -> bool {
-        self.triggers.set_consent_said(device, said)
-    }
-
     /// What rules remember of the site, where that has changed since the last call.
     pub fn take_site_changed(&mut self) -> Option<&SiteHistory> {
         self.triggers.take_site()

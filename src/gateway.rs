@@ -39,7 +39,7 @@ use crate::source::{Observation, Sink, ble};
 use crate::store::{self, Batch, Opened, Row, Store, StoreError};
 use crate::trigger::Outcome;
 use control::Control;
-use facts::Facts;
+use facts::{Facts, Heard};
 use keeper::{Keeper, Then};
 use live::{Live, Question};
 pub use outlet::Outlet;
@@ -204,7 +204,7 @@ pub async fn run(
     // The first registry is copied, too.
     waker.wake();
     let registrar = registrar(view, &engine, changes, (keeper.store(), waker), &live, &clock)?;
-    let facts = Facts::new(registrar.clone());
+    let facts = Facts::new(registrar.clone(), live.clone(), keeper.store().clone());
     let mut services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake());
     if config.record.days > 0 {
         services = services.recorded(config.data_dir.join(record::DIRECTORY));
@@ -230,7 +230,7 @@ pub async fn run(
     loop {
         let deadline = engine.next_deadline();
         let mut changed = false;
-        let mut then: Vec<Then> = Vec::new();
+        let (mut then, mut rows): (Vec<Then>, Vec<Row>) = (Vec::new(), Vec::new());
         tokio::select! {
             _ = shutdown.changed() => break,
             observation = observations.recv() => {
@@ -256,7 +256,9 @@ pub async fn run(
             }
             Some(received) = reports.recv() => {
                 changed |= catch_up(&mut engine, &recorder, &live, &mut receivers, &mut outlet, &mut observations);
-                then.extend(hear(&mut engine, &recorder, &facts, received, clock.now()));
+                let heard = hear(&mut engine, &recorder, &facts, received, clock.now());
+                then.extend(heard.then);
+                rows.extend(heard.rows);
                 put_all(&mut engine, &mut outlet);
             }
             () = until(&clock, deadline) => {
@@ -281,7 +283,7 @@ pub async fn run(
                 drift_log.look(&engine, clock.now());
             }
         }
-        keeper.keep(&mut engine, &mut outlet, then);
+        keeper.keep_with(&mut engine, &mut outlet, rows, then);
         changed |= outlet.take_health_changed();
         if changed {
             let mut status = status(began, &clock, &engine, &sink, &receivers, &outlet, &inbound, keeper.store());
@@ -628,13 +630,7 @@ fn catch_up(
 }
 
 /// Hands what came over MQTT to the engine. Gives what is to be done when that is committed.
-fn hear(
-    engine: &mut Engine,
-    recorder: &Recorder,
-    facts: &Facts,
-    received: mqtt::Report,
-    now: Timestamp,
-) -> Option<Then> {
+fn hear(engine: &mut Engine, recorder: &Recorder, facts: &Facts, received: mqtt::Report, now: Timestamp) -> Heard {
     let mqtt::Report { said, token } = received;
     match said {
         mqtt::Said::Report(report) => recorder.handle(engine, Input::PositionReport(report), now),
@@ -642,7 +638,7 @@ fn hear(
             return facts.hear(engine, (device, said, is_old), token, now);
         }
     }
-    Some(Box::new(move || token.acknowledge()))
+    Heard { then: Some(Box::new(move || token.acknowledge())), rows: Vec::new() }
 }
 
 /// Hands one observation to the engine; whether a receiver's state changed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::facts;
 use super::outlet::Outlet;
 use crate::clock::Clock;
 use crate::engine::{DeviceRecord, Engine, Memory};
@@ -99,7 +100,12 @@ impl Keeper {
         if entries.is_empty() && changed.is_empty() && gone.is_empty() && rows.is_empty() && then.is_empty() {
             return;
         }
-        gone.iter().for_each(|device| outlet.forget(device));
+        for device in &gone {
+            outlet.forget(device);
+            if engine.registry().device(device).is_none() {
+                rows.push(facts::forgotten(device));
+            }
+        }
         let mut devices: Vec<_> = changed.into_iter().map(|memory| self.record(memory)).collect();
         devices.extend(gone.into_iter().map(|device| (device, None)));
         let head = (!entries.is_empty() || !devices.is_empty() || !rows.is_empty()).then(|| self.head(engine));

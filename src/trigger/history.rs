@@ -50,9 +50,6 @@ pub struct DeviceHistory {
     /// What the back end says of it.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub(super) attributes: Map<String, Value>,
-    /// The consent that the back end said last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) consent_said: Option<Vec<String>>,
     /// Its cards.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) cards: BTreeSet<TriggerId>,

@@ -193,17 +193,6 @@ impl Stage {
         true
     }
 
-    /// What the back end says of the consent of a device. Whether that is something else than it said last.
-    pub fn set_consent_said(&mut self, device: DeviceIndex, said: &[String]) -> bool {
-        let history = self.devices[device.get()].get_or_insert_default();
-        if history.consent_said.as_deref() == Some(said) {
-            return false;
-        }
-        history.consent_said = Some(said.to_vec());
-        self.changed.insert(device);
-        true
-    }
-
     /// The device is gone, or not to be tracked any more. Its cards end.
     pub fn remove(&mut self, device: DeviceIndex) {
         if let Some(history) = self.devices[device.get()].take() {

@@ -123,3 +123,55 @@ fn a_rule_fires_once_for_whom_the_back_end_says_and_a_kill_changes_nothing() {
     second.kill().unwrap();
     second.wait().unwrap();
 }
+
+fn beaconfence(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_beaconfence"))
+        .args(args)
+        .args(["--config", dir.join("gateway.toml").to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn consent(dir: &Path) -> Value {
+    let device: Value = serde_json::from_str(&beaconfence(dir, &["device", "show", "shopper-03", "--json"])).unwrap();
+    device["consent"].clone()
+}
+
+/// Waits until a gateway has taken in facts, and for their effect.
+fn facts_taken_in(subscriber: &Subscriber, times: u64) {
+    next(subscriber, |_, value| value["counters"]["facts"].as_u64() >= Some(times));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn what_a_broker_remembers_brings_no_consent_back_that_was_withdrawn_since() {
+    let broker = Mosquitto::open();
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(dir.path());
+    let subscriber = Subscriber::start(broker.host, broker.port, "beaconfence/v1/market-hall/#", &[]);
+    let topic = "beaconfence/v1/market-hall/devices/shopper-03/attributes";
+    // Said before the gateway was there: nothing else is known.
+    broker.publish(topic, r#"{"cart":1,"consent":["presence","marketing"]}"#, &["-r"]);
+    let mut first = start(dir.path(), &site, &broker, &subscriber);
+    facts_taken_in(&subscriber, 1);
+    assert_eq!(consent(dir.path()), json!(["marketing", "presence"]));
+    beaconfence(dir.path(), &["device", "add", "shopper-03", "--change", "--consent", ""]);
+    assert_eq!(consent(dir.path()), json!([]));
+    first.kill().unwrap();
+    first.wait().unwrap();
+
+    let mut second = start(dir.path(), &site, &broker, &subscriber);
+    facts_taken_in(&subscriber, 1);
+    assert_eq!(consent(dir.path()), json!([]));
+    // Said anew it counts, though the words are the same; and what is said with it is kept from then on.
+    broker.publish(topic, r#"{"cart":70,"consent":["presence","marketing"]}"#, &["-r"]);
+    facts_taken_in(&subscriber, 2);
+    assert_eq!(consent(dir.path()), json!(["marketing", "presence"]));
+    enter(&broker, &subscriber);
+    let (_, trigger) = next(&subscriber, |topic, _| topic.contains("/triggers/"));
+    assert_eq!(trigger["data"]["facts"]["attributes"], json!({"cart": 70}));
+    second.kill().unwrap();
+    second.wait().unwrap();
+}

@@ -230,7 +230,7 @@ fn what_cannot_be_simulated_is_refused_with_its_reason() {
     assert!(refused(SimulationConfig { outages: vec![outage("nobody", 1, 2)], ..usual() }).contains("nobody"));
     let overlapping = vec![outage("ground-west", 1, 5), outage("ground-west", 4, 6)];
     assert!(refused(SimulationConfig { outages: overlapping, ..usual() }).contains("overlap"));
-    let empty = BundledSite { zones: "{\"type\":\"FeatureCollection\",\"features\":[]}", ..STORE };
+    let empty = BundledSite { triggers: "", zones: "{\"type\":\"FeatureCollection\",\"features\":[]}", ..STORE };
     let no_zones = Simulation::new(&load_bundled_site(&empty).unwrap().0, usual()).err();
     assert_eq!(no_zones, Some(SimulationError::NoZones));
 }

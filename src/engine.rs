@@ -113,6 +113,8 @@ pub struct Counters {
     pub sightings: u64,
     /// The same for each receiver, in the registry's order.
     pub sightings_by_receiver: Vec<u64>,
+    /// Presence events made: entered, dwelled, exited.
+    pub events: [u64; 3],
     /// Advertisements of registered fixed beacons.
     pub fixed_beacons: u64,
     /// What devices heard of fixed beacons, taken in.
@@ -705,6 +707,7 @@ impl Engine {
         let mut changed: Vec<(DeviceIndex, Timestamp)> = Vec::new();
         let mut zones: Vec<(ZoneIndex, Event)> = Vec::new();
         for event in events {
+            self.counters.events[event.kind as usize] += 1;
             self.changed.extend(self.registry.device(&event.device.id));
             if event.kind != EventKind::Dwelled {
                 if let Some(device) = self.registry.device(&event.device.id)

@@ -7,12 +7,14 @@
 //! Everything is in steady time ([`crate::clock`]). What an input changed goes to the store as one batch; its events are
 //! published, and the report that led to them acknowledged, when that is committed.
 
+mod board;
 pub mod control;
 mod facts;
 mod keeper;
 pub mod live;
 mod outlet;
 pub mod report;
+pub mod service;
 mod states;
 
 use std::collections::BTreeMap;
@@ -38,12 +40,14 @@ use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
 use crate::store::{self, Batch, Opened, Row, Store, StoreError};
 use crate::trigger::Outcome;
+use board::Board;
 use control::Control;
 use facts::{Facts, Heard};
 use keeper::{Keeper, Then};
 use live::{Live, Question};
 pub use outlet::Outlet;
 use report::OutboxReport;
+use service::Watchdog;
 
 /// Observations that may wait for the loop. At 1,000 sightings a second that is four seconds.
 const QUEUE: usize = 4_096;
@@ -205,7 +209,8 @@ pub async fn run(
     waker.wake();
     let registrar = registrar(view, &engine, changes, (keeper.store(), waker), &live, &clock)?;
     let facts = Facts::new(registrar.clone(), live.clone(), keeper.store().clone());
-    let mut services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake());
+    let board = Board::new();
+    let mut services = services(registrar, &live, &context.epoch, keeper.store(), outlet.publisher().intake(), &board);
     if config.record.days > 0 {
         services = services.recorded(config.data_dir.join(record::DIRECTORY));
     }
@@ -219,6 +224,8 @@ pub async fn run(
     outlet.nobody_else(&registry, clock.now());
     keeper.keep(&mut engine, &mut outlet, Vec::new());
     info!(site = %context.site, gateway = %context.gateway, epoch = %context.epoch, "running");
+    service::ready();
+    let watchdog = Watchdog::new();
 
     let mut status_due = tokio::time::interval(config.mqtt.status_interval);
     status_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -227,6 +234,12 @@ pub async fn run(
     let mut failing = false;
     let recorded = recorder.watch();
     let mut drift_log = DriftLog::default();
+    let store = keeper.store().clone();
+    let status_now = |receivers: &BTreeMap<ReceiverId, ReceiverNow>, outlet: &Outlet, engine: &Engine| {
+        let mut status = status(began, &clock, engine, &sink, receivers, outlet, &inbound, &store);
+        status.counters.extend(recorded().iter().flat_map(record_counters));
+        status
+    };
     loop {
         let deadline = engine.next_deadline();
         let mut changed = false;
@@ -277,6 +290,9 @@ pub async fn run(
                 live.tick(clock.wall(clock.now()), engine.registry());
                 let fails = keeper.store().status().failing.is_some();
                 changed |= std::mem::replace(&mut failing, fails) != fails;
+                let status = status_now(&receivers, &outlet, &engine);
+                board.put(status, &engine, &sink, &live, &clock);
+                watchdog.alive();
             }
             _ = status_due.tick() => {
                 changed = true;
@@ -286,14 +302,14 @@ pub async fn run(
         keeper.keep_with(&mut engine, &mut outlet, rows, then);
         changed |= outlet.take_health_changed();
         if changed {
-            let mut status = status(began, &clock, &engine, &sink, &receivers, &outlet, &inbound, keeper.store());
-            status.counters.extend(recorded().iter().flat_map(record_counters));
+            let status = status_now(&receivers, &outlet, &engine);
             let message = status.message(&context);
             message.iter().for_each(|message| live.status(&message.payload));
             outlet.state(message);
         }
     }
     info!("stopping");
+    service::stopping();
     drop(control);
     // Told by the same signal: whoever waits for a change to be made is told that it was not.
     drop((changed_registries, questions));
@@ -480,11 +496,22 @@ fn registrar(
 }
 
 /// What the API stands on.
-fn services(registrar: Registrar, live: &Live, epoch: &str, store: &Store, publisher: Intake) -> Services {
+fn services(
+    registrar: Registrar,
+    live: &Live,
+    epoch: &str,
+    store: &Store,
+    publisher: Intake,
+    board: &Board,
+) -> Services {
     let (store, epoch, wall) = (store.clone(), epoch.to_owned(), registrar.clone());
-    Services::new(registrar, live.clone(), move || {
+    let report = Arc::new(move || {
         let report = OutboxReport::of_store(epoch.clone(), publisher.next_sequence(), &store.status());
-        let report = report.with_publisher(&publisher.status());
+        report.with_publisher(&publisher.status())
+    });
+    let (board, measured) = (board.clone(), Arc::clone(&report));
+    let services = Services::new(registrar, live.clone(), move || {
+        let report = report();
         let oldest = report.oldest_s.map(|age| wall.now() - Duration::from_secs_f64(age.max(0.0)));
         Delivery {
             connected: report.broker.is_some(),
@@ -494,7 +521,8 @@ fn services(registrar: Registrar, live: &Live, epoch: &str, store: &Store, publi
             oldest,
             failing: report.store_failing.or(report.last_error),
         }
-    })
+    });
+    services.measured(move || board.text(&measured()))
 }
 
 /// Goes on with another registry.

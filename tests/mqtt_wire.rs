@@ -14,7 +14,7 @@ use beaconfence::mqtt::wire::{
     self, DriftWords, MAX_PAYLOAD, Message, ReceiverStatus, ReplayDone, ReplayRequest, Status, StoreWords, WireError,
 };
 use beaconfence::presence::{Event, EventKind, Reason};
-use beaconfence::trigger::Fired;
+use beaconfence::trigger::{Facts, Fired};
 use mqtt_support::{context, device, entered, instant, validate, zone};
 use serde_json::json;
 
@@ -295,7 +295,7 @@ fn fired(card: bool) -> Fired {
         deduplication_key: "store-1:welcome:d1:00000000-0000-0000-0000-00000000000a".to_owned(),
         channels: vec!["push".to_owned(), "sms".to_owned()],
         cause: vec![uuid::Uuid::from_u128(2)],
-        facts: facts.as_object().cloned().unwrap(),
+        facts: Facts::from_json(facts.as_object().unwrap()),
         data: json!({"title": "Welcome"}),
         suspect: false,
     }
@@ -312,9 +312,11 @@ fn a_trigger_says_what_is_to_be_done_and_what_was_known() {
 #[test]
 fn a_trigger_about_a_zone_has_the_zone_as_its_subject() {
     let mut about = Fired { device: None, ..fired(true) };
-    about.facts.remove("device");
-    about.facts.remove("site_visit");
-    about.facts.insert("event".to_owned(), json!({"kind": "occupancy", "occupancy": 7}));
+    let mut facts = json!(about.facts).as_object().unwrap().clone();
+    facts.shift_remove("device");
+    facts.shift_remove("site_visit");
+    facts.insert("event".to_owned(), json!({"kind": "occupancy", "occupancy": 7}));
+    about.facts = Facts::from_json(&facts);
     assert!(wire::card(&context(), &about).is_none());
     golden("trigger-occupancy", "trigger", "store-1/triggers/welcome", &wire::trigger(&context(), &about).unwrap());
 }

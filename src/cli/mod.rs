@@ -36,6 +36,7 @@ mod plan;
 mod progress;
 mod receiver;
 mod records;
+mod reload;
 mod replay;
 mod run;
 mod simulate;

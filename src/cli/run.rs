@@ -16,8 +16,9 @@ use crate::store;
 
 /// Runs the gateway
 ///
-/// Scans on the adapters that gateway.toml names, and publishes until SIGINT or SIGTERM. The log goes to stderr;
-/// `BEACONFENCE_LOG` sets what is in it, such as `debug` or `warn,beaconfence::mqtt=debug`.
+/// Scans on the adapters that gateway.toml names, and publishes until SIGINT or SIGTERM. The log goes to stderr, or where
+/// gateway.toml says; `BEACONFENCE_LOG` sets what is in it, such as `debug` or `warn,beaconfence::mqtt=debug`. SIGHUP reads
+/// gateway.toml again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// This gateway's settings
@@ -35,9 +36,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (Some(config), false) = (checked.gateway, faulty) else { return Ok(ExitCode::FAILURE) };
     let first = first(&config, checked.registry);
     let feed = args.sightings.as_deref().map(feed).transpose()?;
-    super::log::start("info");
+    super::log::start(&config.log);
+    let (file, log) = (args.config, config.log.clone());
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let stop = stop_signal()?;
+        super::reload::on_hangup(file, log)?;
         let (shutdown, stopped) = watch::channel(false);
         tokio::spawn(async move {
             stop.await;

@@ -25,6 +25,35 @@ pub struct GatewayConfig {
     pub record: RecordConfig,
     /// The API and the web UI.
     pub http: HttpConfig,
+    /// What it writes of its work.
+    pub log: LogConfig,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// What is in it: a level, or levels of parts, such as `warn,beaconfence::mqtt=debug`.
+    pub filter: String,
+    /// In what form.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::default() }
+    }
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Lines for people, on stderr.
+    #[default]
+    Text,
+    /// JSON Lines, on stderr.
+    Json,
+    /// systemd's journal, with its fields.
+    Journald,
 }
 
 /// `[record]`.

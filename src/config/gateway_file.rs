@@ -9,7 +9,10 @@ use url::Url;
 
 use super::broker::{broker, is_local};
 use super::diagnostic::{Diagnostic, Faults, FileReport, conclude};
-use super::gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
+use super::gateway::{
+    AdapterConfig, AdapterName, GatewayConfig, LogConfig, LogFormat, MqttConfig, MqttVersion, OutboxConfig,
+    RecordConfig,
+};
 use super::http_section::{HTTP_KEYS, HttpConfig, http};
 use super::text::{self, nearest, short};
 use super::toml_file::{Document, Keys};
@@ -21,7 +24,8 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// Brokers that are tried in turn.
 const MAX_BROKERS: usize = 16;
 
-const KEYS: &[&str] = &["id", "site", "data_dir", "adapter", "mqtt", "outbox", "record", "http"];
+const KEYS: &[&str] = &["id", "site", "data_dir", "adapter", "mqtt", "outbox", "record", "http", "log"];
+const LOG_KEYS: &[&str] = &["filter", "format"];
 const ADAPTER_KEYS: &[&str] = &["name", "address", "receiver"];
 const OUTBOX_KEYS: &[&str] = &["max_age", "max_megabytes", "keep", "keep_megabytes"];
 const RECORD_KEYS: &[&str] = &["days", "max_megabytes"];
@@ -126,6 +130,11 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option
     } else {
         Some(OutboxConfig::default())
     };
+    let log = if keys.has("log") {
+        keys.table("log", LOG_KEYS).and_then(|table| log(&table))
+    } else {
+        Some(LogConfig::default())
+    };
     Some(GatewayConfig {
         id: id?,
         site: site?,
@@ -135,6 +144,7 @@ fn config(keys: &Keys<'_, '_>, paths: &Paths<'_>, loaded: &mut Loaded) -> Option
         outbox: outbox?,
         record: record?,
         http: http?,
+        log: log?,
     })
 }
 
@@ -150,6 +160,30 @@ fn outbox(keys: &Keys<'_, '_>) -> Option<OutboxConfig> {
     let keep = interval(keys, "keep", default.keep, LONGEST_KEPT);
     let keep_bytes = megabytes(keys, "keep_megabytes", default.keep_bytes);
     Some(OutboxConfig { max_age: max_age?, max_bytes: max_bytes?, keep: keep?, keep_bytes: keep_bytes? })
+}
+
+fn log(keys: &Keys<'_, '_>) -> Option<LogConfig> {
+    let default = LogConfig::default();
+    let filter = if keys.has("filter") {
+        keys.parsed("filter", |text| match tracing_subscriber::EnvFilter::try_new(text) {
+            Ok(_) if text.trim().is_empty() => Err("it is empty; \"off\" logs nothing".to_owned()),
+            Ok(_) => Ok(text.to_owned()),
+            Err(error) => Err(format!("{error}; write a level such as \"info\", or \"warn,beaconfence::mqtt=debug\"")),
+        })
+    } else {
+        Some(default.filter)
+    };
+    let format = if keys.has("format") {
+        keys.parsed("format", |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            "journald" => Ok(LogFormat::Journald),
+            _ => Err("write \"text\", \"json\" or \"journald\""),
+        })
+    } else {
+        Some(default.format)
+    };
+    Some(LogConfig { filter: filter?, format: format? })
 }
 
 /// Nobody needs sightings of longer ago, and the law asks for a reason long before that.

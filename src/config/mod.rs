@@ -19,7 +19,10 @@ mod toml_file;
 pub(crate) use advice::advise;
 pub use check::{Checked, check, check_to_run};
 pub use diagnostic::{Diagnostic, Faults, Severity};
-pub use gateway::{AdapterConfig, AdapterName, GatewayConfig, MqttConfig, MqttVersion, OutboxConfig, RecordConfig};
+pub use gateway::{
+    AdapterConfig, AdapterName, GatewayConfig, LogConfig, LogFormat, MqttConfig, MqttVersion, OutboxConfig,
+    RecordConfig,
+};
 pub use gateway_file::load_gateway;
 pub use http_section::HttpConfig;
 pub use plan_image::{MAX_PLAN_BYTES, PlanImage, PlanImageError};

@@ -49,6 +49,7 @@ pub struct Services {
     /// What happens now.
     pub live: Live,
     delivery: Arc<dyn Fn() -> Delivery + Send + Sync>,
+    metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     recordings: Option<Recordings>,
     /// Codes that sign in whoever uses them first.
     pub(super) codes: Codes,
@@ -63,13 +64,24 @@ impl std::fmt::Debug for Services {
 impl Services {
     /// The API on these; `delivery` says how the delivery of events fares.
     pub fn new(registrar: Registrar, live: Live, delivery: impl Fn() -> Delivery + Send + Sync + 'static) -> Self {
-        Self { registrar, live, delivery: Arc::new(delivery), recordings: None, codes: Codes::default() }
+        Self { registrar, live, delivery: Arc::new(delivery), metrics: None, recordings: None, codes: Codes::default() }
     }
 
     /// The same, with what is recorded in that directory to look back on.
     #[must_use]
     pub fn recorded(self, dir: PathBuf) -> Self {
         Self { recordings: Some(Recordings { dir, turn: Arc::new(Semaphore::new(1)) }), ..self }
+    }
+
+    /// The same, with metrics.
+    #[must_use]
+    pub fn measured(self, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self { metrics: Some(Arc::new(metrics)), ..self }
+    }
+
+    /// The metrics, in the OpenMetrics format; none where nobody measures.
+    pub(super) fn metrics(&self) -> Option<String> {
+        self.metrics.as_ref().map(|metrics| metrics())
     }
 
     /// What there is to look back on.

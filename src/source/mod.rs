@@ -13,7 +13,7 @@ pub mod simulate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -28,6 +28,8 @@ use crate::position::PositionReport;
 pub struct ReceiverCounters {
     /// Advertisements heard with an RSSI, strangers included.
     pub advertisements: AtomicU64,
+    /// When it last heard anything, in milliseconds of steady time; 0 before the first.
+    pub last_heard_ms: AtomicI64,
     /// Advertisements dropped because the gateway was behind.
     pub shed: AtomicU64,
     /// How far the source was behind the air at the last look, in milliseconds.
@@ -101,6 +103,7 @@ impl Sink {
         let counters = self.counters.get(&heard.receiver);
         if let Some(counters) = counters {
             counters.advertisements.fetch_add(1, Ordering::Relaxed);
+            counters.last_heard_ms.store(heard.time.as_millis(), Ordering::Relaxed);
         }
         let time = heard.time;
         if self.queue.try_send(Observation::Input(time, Input::Advertisement(heard))).is_err() {

@@ -12,7 +12,8 @@ use cel::objects::Key;
 use cel::{Context, Env, ExecutionError, Program};
 use serde_json::{Map, Value, json};
 
-use crate::registry::AttributeType;
+use super::Facts;
+use crate::registry::{AttributeType, Trigger};
 
 /// Bytes of an expression.
 const MAX_TEXT: usize = 2_000;
@@ -27,10 +28,10 @@ const MAX_OPERATORS: usize = 100;
 /// Bytes of a text that an expression sees: longer ones are cut.
 const MAX_FACT: usize = 4_096;
 /// Expressions in one text.
-const MAX_PARTS: usize = 32;
+pub(super) const MAX_PARTS: usize = 32;
 
 /// Facts with fixed names: the name, and what it has. Where it has nothing here, it may have anything.
-const DECLARED: [(&str, &[&str]); 9] = [
+pub(super) const DECLARED: [(&str, &[&str]); 9] = [
     ("device", &["id", "kind", "labels", "consent"]),
     ("zone", &["id", "name", "level", "labels", "metadata"]),
     ("visit", &["id", "count", "duration_s", "since_last_s", "initial"]),
@@ -87,34 +88,59 @@ fn environment() -> Arc<Env> {
     Arc::clone(ENVIRONMENT.get_or_init(|| Arc::new(Env::stdlib())))
 }
 
-/// What is known of an event, by name.
-#[derive(Debug, Clone, Default)]
-pub struct Facts(pub Map<String, Value>);
-
-/// Facts as expressions see them; made once for all rules of an event.
-pub struct Seen(Context<'static, 'static>);
+/// Facts as expressions see them, for all rules of an event: each is put in their form when the first one asks for it.
+pub struct Seen {
+    facts: Facts,
+    /// The rule that asks.
+    trigger: Option<Arc<Trigger>>,
+    context: Context<'static, 'static>,
+    /// The facts that `context` has.
+    put: BTreeSet<&'static str>,
+}
 
 impl std::fmt::Debug for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Seen")
+        f.debug_struct("Seen").field("facts", &self.facts).finish_non_exhaustive()
     }
 }
 
 impl Facts {
     /// The facts for expressions.
     pub fn seen(&self) -> Seen {
-        let mut context = Context::with_env(environment());
-        for (name, value) in &self.0 {
-            context.add_variable_from_value(name.clone(), to_cel(value));
-        }
-        Seen(context)
+        Seen { facts: self.clone(), trigger: None, context: Context::with_env(environment()), put: BTreeSet::new() }
     }
 }
 
 impl Seen {
     /// The same, of that rule.
-    pub fn of_trigger(&mut self, trigger: &Value) {
-        self.0.add_variable_from_value("trigger", to_cel(trigger));
+    pub fn of_trigger(&mut self, rule: &Arc<Trigger>) {
+        self.trigger = Some(Arc::clone(rule));
+        self.put.remove("trigger");
+    }
+
+    /// The facts that expressions see.
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn with(&mut self, names: &[&'static str]) -> &Context<'static, 'static> {
+        for name in names {
+            if self.put.contains(name) {
+                continue;
+            }
+            let value = match &self.trigger {
+                Some(rule) if *name == "trigger" => {
+                    to_cel(&json!({"id": rule.id, "name": rule.name, "campaign": rule.campaign}))
+                }
+                _ => match self.facts.get(name) {
+                    Some(value) => to_cel(value),
+                    None => continue,
+                },
+            };
+            self.context.add_variable_from_value(*name, value);
+            self.put.insert(name);
+        }
+        &self.context
     }
 }
 
@@ -182,15 +208,17 @@ fn missing(error: &ExecutionError) -> Missing {
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
-struct Expression {
+pub(super) struct Expression {
     program: Arc<Program>,
+    /// The facts that it names.
+    names: Arc<[&'static str]>,
 }
 
 /// The attributes that are declared.
 pub type Declared = BTreeMap<String, AttributeType>;
 
 impl Expression {
-    fn compile(text: &str, declared: &Declared) -> Result<Self, ConditionError> {
+    pub(super) fn compile(text: &str, declared: &Declared) -> Result<Self, ConditionError> {
         if text.len() > MAX_TEXT {
             return Err(ConditionError::TooLong(text.len()));
         }
@@ -203,21 +231,28 @@ impl Expression {
             let words = first.and_then(|error| error.msg.split(" expecting").next()).unwrap_or_default();
             ConditionError::Syntax(words.replace('\n', " "))
         })?;
-        let mut walk = Walk { declared, scope: Vec::new(), labels: BTreeSet::new(), steps: 0, depth: 0 };
+        let mut walk =
+            Walk { declared, scope: Vec::new(), names: BTreeSet::new(), labels: BTreeSet::new(), steps: 0, depth: 0 };
         walk.expression(program.expression(), 1, 0)?;
-        let labels = walk.labels;
-        let expression = Self { program: Arc::new(program) };
+        let Walk { labels, names, .. } = walk;
+        let expression = Self { program: Arc::new(program), names: names.into_iter().collect() };
         expression.try_on(&sample(declared, &labels))?;
         Ok(expression)
     }
 
-    fn value(&self, facts: &Seen) -> Result<cel::Value, ExecutionError> {
-        self.program.execute(&facts.0)
+    fn value(&self, facts: &mut Seen) -> Result<cel::Value, ExecutionError> {
+        self.program.execute(facts.with(&self.names))
+    }
+
+    /// What it gives, as JSON.
+    pub(super) fn json(&self, facts: &mut Seen) -> Result<Value, Missing> {
+        let value = self.value(facts).map_err(|error| missing(&error))?;
+        from_cel(&value).ok_or_else(|| Missing(format!("{} cannot be written", value.type_of())))
     }
 
     /// Metadata of zones may be anything: what is not in the sample is no fault.
     fn try_on(&self, facts: &Facts) -> Result<Option<cel::Value>, ConditionError> {
-        match self.value(&facts.seen()) {
+        match self.value(&mut facts.seen()) {
             Ok(value) => Ok(Some(value)),
             Err(ExecutionError::NoSuchKey(_)) => Ok(None),
             Err(error) => Err(ConditionError::Fails(missing(&error).0)),
@@ -243,7 +278,7 @@ fn is_tangled(text: &str) -> bool {
 }
 
 /// Facts as they could be.
-fn sample(declared: &Declared, labels: &BTreeSet<String>) -> Facts {
+pub(super) fn sample(declared: &Declared, labels: &BTreeSet<String>) -> Facts {
     let labels: Map<String, Value> = labels.iter().map(|label| (label.clone(), json!("label"))).collect();
     let attributes: Map<String, Value> = declared
         .iter()
@@ -268,7 +303,7 @@ fn sample(declared: &Declared, labels: &BTreeSet<String>) -> Facts {
         "trigger": {"id": "t1", "name": "Trigger", "campaign": "c1"},
         "attributes": attributes,
     });
-    Facts(facts.as_object().cloned().unwrap_or_default())
+    Facts::from_json(facts.as_object().unwrap_or(&Map::new()))
 }
 
 /// Goes through an expression, and counts what it may take.
@@ -276,6 +311,8 @@ struct Walk<'a> {
     declared: &'a Declared,
     /// Names that loops give.
     scope: Vec<String>,
+    /// Facts that are asked for.
+    names: BTreeSet<&'static str>,
     /// Labels that are asked for.
     labels: BTreeSet<String>,
     steps: usize,
@@ -352,11 +389,15 @@ impl Walk<'_> {
         }
     }
 
-    fn name(&self, name: &str) -> Result<(), ConditionError> {
-        let is_known = self.scope.iter().any(|known| known == name)
-            || DECLARED.iter().any(|(known, _)| *known == name)
-            || FUNCTIONS.contains(&name);
-        if is_known {
+    fn name(&mut self, name: &str) -> Result<(), ConditionError> {
+        if self.scope.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        if let Some((known, _)) = DECLARED.iter().find(|(known, _)| *known == name) {
+            self.names.insert(known);
+            return Ok(());
+        }
+        if FUNCTIONS.contains(&name) {
             return Ok(());
         }
         let known: Vec<&str> = DECLARED.iter().map(|(known, _)| *known).collect();
@@ -413,167 +454,11 @@ impl Condition {
     ///
     /// # Errors
     /// What is missing to say so.
-    pub fn holds(&self, facts: &Seen) -> Result<bool, Missing> {
+    pub fn holds(&self, facts: &mut Seen) -> Result<bool, Missing> {
         match self.0.value(facts).map_err(|error| missing(&error))? {
             cel::Value::Bool(flag) => Ok(flag),
             other => Err(Missing(format!("it gives {}, not true or false", other.type_of()))),
         }
-    }
-}
-
-/// A text with expressions in `{{ }}`. A text that is one expression and nothing else has the value of that, of whatever type.
-#[derive(Debug, Clone)]
-pub enum Template {
-    /// No expression.
-    Plain(String),
-    /// One expression.
-    Whole(Embedded),
-    /// Texts and expressions.
-    Mixed(Vec<Part>),
-}
-
-/// An expression of a template.
-#[derive(Debug, Clone)]
-pub struct Embedded(Expression);
-
-/// A part of a template.
-#[derive(Debug, Clone)]
-pub enum Part {
-    /// As it is.
-    Text(String),
-    /// What that gives.
-    Value(Embedded),
-}
-
-impl Template {
-    /// Reads and judges it.
-    ///
-    /// # Errors
-    /// [`ConditionError`].
-    pub fn compile(text: &str, declared: &Declared) -> Result<Self, ConditionError> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let (inside, after) = after.split_once("}}").ok_or(ConditionError::Unclosed)?;
-            if !before.is_empty() {
-                parts.push(Part::Text(before.to_owned()));
-            }
-            parts.push(Part::Value(Embedded(Expression::compile(inside.trim(), declared)?)));
-            if parts.len() > MAX_PARTS {
-                return Err(ConditionError::TooManyParts);
-            }
-            rest = after;
-        }
-        if parts.is_empty() {
-            return Ok(Self::Plain(text.to_owned()));
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
-        }
-        if let [Part::Value(value)] = parts.as_slice() {
-            return Ok(Self::Whole(value.clone()));
-        }
-        Ok(Self::Mixed(parts))
-    }
-
-    /// Whether there is an expression in it.
-    pub const fn is_plain(&self) -> bool {
-        matches!(self, Self::Plain(_))
-    }
-
-    /// What it says.
-    ///
-    /// # Errors
-    /// What is missing to say it.
-    pub fn render(&self, facts: &Seen) -> Result<Value, Missing> {
-        let value = |expression: &Embedded| -> Result<Value, Missing> {
-            let value = expression.0.value(facts).map_err(|error| missing(&error))?;
-            from_cel(&value).ok_or_else(|| Missing(format!("{} cannot be written", value.type_of())))
-        };
-        match self {
-            Self::Plain(text) => Ok(json!(text)),
-            Self::Whole(expression) => value(expression),
-            Self::Mixed(parts) => {
-                let mut text = String::new();
-                for part in parts {
-                    match part {
-                        Part::Text(part) => text.push_str(part),
-                        Part::Value(expression) => match value(expression)? {
-                            Value::String(part) => text.push_str(&part),
-                            other => text.push_str(&other.to_string()),
-                        },
-                    }
-                }
-                Ok(json!(text))
-            }
-        }
-    }
-}
-
-/// Free data whose texts are templates.
-#[derive(Debug, Clone)]
-pub enum Data {
-    /// A text.
-    Text(Template),
-    /// Without an expression in it.
-    Plain(Value),
-    /// A list.
-    List(Vec<Data>),
-    /// An object.
-    Object(Vec<(String, Data)>),
-}
-
-impl Data {
-    /// Reads and judges it.
-    ///
-    /// # Errors
-    /// Where the fault is, in names and numbers, and the fault.
-    pub fn compile(value: &Value, declared: &Declared) -> Result<Self, (String, ConditionError)> {
-        Ok(match value {
-            Value::String(text) => {
-                Self::Text(Template::compile(text, declared).map_err(|error| (String::new(), error))?)
-            }
-            Value::Array(list) => {
-                let element = |(at, value): (usize, &Value)| {
-                    Self::compile(value, declared).map_err(|(path, error)| (format!("[{at}]{path}"), error))
-                };
-                Self::List(list.iter().enumerate().map(element).collect::<Result<_, _>>()?)
-            }
-            Value::Object(members) => {
-                let member = |(name, value): (&String, &Value)| match Self::compile(value, declared) {
-                    Ok(data) => Ok((name.clone(), data)),
-                    Err((path, error)) => Err((format!(".{name}{path}"), error)),
-                };
-                Self::Object(members.iter().map(member).collect::<Result<_, _>>()?)
-            }
-            plain => Self::Plain(plain.clone()),
-        })
-    }
-
-    /// Whether there is an expression in it.
-    pub fn is_plain(&self) -> bool {
-        match self {
-            Self::Text(template) => template.is_plain(),
-            Self::Plain(_) => true,
-            Self::List(list) => list.iter().all(Self::is_plain),
-            Self::Object(members) => members.iter().all(|(_, data)| data.is_plain()),
-        }
-    }
-
-    /// What it says.
-    ///
-    /// # Errors
-    /// What is missing to say it.
-    pub fn render(&self, facts: &Seen) -> Result<Value, Missing> {
-        Ok(match self {
-            Self::Text(template) => template.render(facts)?,
-            Self::Plain(value) => value.clone(),
-            Self::List(list) => Value::Array(list.iter().map(|data| data.render(facts)).collect::<Result<_, _>>()?),
-            Self::Object(members) => {
-                let member = |(name, data): &(String, Self)| Ok((name.clone(), data.render(facts)?));
-                Value::Object(members.iter().map(member).collect::<Result<_, Missing>>()?)
-            }
-        })
     }
 }
 
@@ -591,14 +476,14 @@ mod tests {
     }
 
     fn facts(attributes: Value) -> Seen {
-        let mut facts = sample(&declared(), &BTreeSet::new());
-        facts.0.insert("attributes".to_owned(), attributes);
-        facts.0.insert("zone".to_owned(), json!({"id": "tills", "metadata": {"link": "app://tills"}, "labels": {}}));
-        facts.seen()
+        let facts = json!(sample(&declared(), &BTreeSet::new()));
+        let mut facts = facts.as_object().unwrap().clone();
+        facts.insert("attributes".to_owned(), attributes);
+        Facts::from_json(&facts).seen()
     }
 
     fn holds(text: &str, attributes: Value) -> Result<bool, Missing> {
-        Condition::compile(text, &declared()).unwrap().holds(&facts(attributes))
+        Condition::compile(text, &declared()).unwrap().holds(&mut facts(attributes))
     }
 
     #[test]
@@ -676,30 +561,5 @@ mod tests {
         let long = "a == 'x' || ".repeat(45);
         let text = format!("attributes.wishes.all(b, attributes.wishes.all(a, {long} a == b))");
         assert_eq!(Condition::compile(&text, &declared()).unwrap_err(), ConditionError::TooManySteps);
-    }
-
-    #[test]
-    fn what_has_members_is_written_in_the_order_of_their_names() {
-        let data = Data::compile(&json!("{{ local }}"), &declared()).unwrap();
-        let said = data.render(&facts(json!({}))).unwrap();
-        let names: Vec<&String> = said.as_object().unwrap().keys().collect();
-        assert_eq!(names, ["date", "day", "hour", "minute", "month", "time", "weekday"]);
-    }
-
-    #[test]
-    fn templates_keep_types_where_they_are_one_expression() {
-        let data = json!({"cart": "{{ attributes.cart }}", "link": "{{zone.metadata.link}}?cart={{attributes.cart}}",
-                          "plain": [1, "x", null], "nested": {"n": "{{ visit.count + 1 }}"}});
-        let data = Data::compile(&data, &declared()).unwrap();
-        assert!(!data.is_plain());
-        let said = data.render(&facts(json!({"cart": 62.5}))).unwrap();
-        assert_eq!(
-            said,
-            json!({"cart": 62.5, "link": "app://tills?cart=62.5", "plain": [1, "x", null], "nested": {"n": 2}})
-        );
-        assert_eq!(data.render(&facts(json!({}))), Err(Missing("\"cart\" is not known".to_owned())));
-        let fault = Data::compile(&json!({"a": ["x", "{{ nothing }}"]}), &declared()).unwrap_err();
-        assert_eq!(fault.0, ".a[1]");
-        assert!(Template::compile("{{ a", &declared()).is_err());
     }
 }

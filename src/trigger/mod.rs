@@ -10,6 +10,7 @@
 mod calendar;
 mod caps;
 mod condition;
+mod facts;
 mod gate;
 mod history;
 mod hours;
@@ -17,15 +18,18 @@ mod moment;
 mod rules;
 mod sequence;
 mod stage;
+mod template;
 
 pub use calendar::Calendar;
 pub use caps::Ledger;
-pub use condition::{Condition, ConditionError, Data, Declared, Facts, MOST_ELEMENTS, Missing, Seen, Template};
+pub use condition::{Condition, ConditionError, Declared, MOST_ELEMENTS, Missing, Seen};
+pub use facts::Facts;
 pub use gate::{Gate, HeldBack};
 pub use history::{Decision, DeviceHistory, Outcome, SiteHistory};
 pub use rules::Compiled;
 pub use sequence::{Progress, Steps};
 pub use stage::{Fired, Looking, Made, Stage};
+pub use template::{Data, Template};
 
 #[cfg(test)]
 mod model_tests;

@@ -12,8 +12,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::moment::Alike;
 use super::rules::Compiled;
-use super::{Calendar, Decision, DeviceHistory, Outcome, SiteHistory};
+use super::{Calendar, Decision, DeviceHistory, Facts, Outcome, SiteHistory};
 use crate::model::{DeviceId, Timestamp, TriggerId};
 use crate::presence::{Event, EventKind};
 use crate::registry::{Device, DeviceIndex, Registry, Trigger, Zone};
@@ -47,7 +48,7 @@ pub struct Fired {
     /// The events that it follows from.
     pub cause: Vec<Uuid>,
     /// What was known.
-    pub facts: Map<String, Value>,
+    pub facts: Facts,
     /// What the rule says.
     pub data: Value,
     /// The clock was not known to be set when it was decided.
@@ -80,6 +81,7 @@ pub struct Stage {
     registry: Arc<Registry>,
     compiled: Arc<Compiled>,
     calendar: Calendar,
+    alike: Arc<Alike>,
     devices: Vec<Option<Box<DeviceHistory>>>,
     site: SiteHistory,
     /// Since when nobody looks, and for how long at most that counts.
@@ -100,6 +102,7 @@ impl Stage {
         let zone = jiff::tz::TimeZone::get(&registry.site().time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
         Self {
             calendar: Calendar::new(zone),
+            alike: Arc::default(),
             devices: registry.devices().iter().map(|_| None).collect(),
             site: SiteHistory::default(),
             unattended_since: None,
@@ -315,6 +318,7 @@ impl Stage {
         self.calendar.set_offset(offset);
         self.changed = std::mem::take(&mut self.changed).into_iter().filter_map(|at| devices[at.get()]).collect();
         self.devices = histories;
+        self.alike = Arc::default();
         self.registry = registry;
         self.compiled = compiled;
         self.counts.retain(|id, _| self.compiled.by_id.contains_key(id));

@@ -190,6 +190,11 @@ impl Live {
         self.tell("presence", || json!({"device": id, "zones": zones_json(&zones)}));
     }
 
+    /// How many devices are somewhere.
+    pub fn present(&self) -> u64 {
+        self.lock().devices.len() as u64
+    }
+
     /// So many devices are in a zone.
     pub fn occupancy(&self, zone: &ZoneId, count: u32) {
         self.lock().occupancy.insert(zone.clone(), count);

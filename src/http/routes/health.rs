@@ -9,11 +9,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::app::App;
+use crate::http::problem::Problem;
 use crate::http::reply::json;
 use crate::http::schema;
+use crate::metrics;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready)).routes(routes!(document))
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
+        .routes(routes!(document))
 }
 
 /// Whether the gateway answers
@@ -35,6 +41,18 @@ async fn ready(State(app): State<App>) -> Response {
     let reason = failing.map(|why| format!("nothing can be stored: {why}"));
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(code, &json!({"ready": reason.is_none(), "reason": reason}))
+}
+
+/// Metrics
+///
+/// In the OpenMetrics format, for Prometheus and what reads the same. docs/monitoring.md has them all.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "All of them", body = String, content_type = "application/openmetrics-text")))]
+async fn metrics(State(app): State<App>) -> Response {
+    match app.services.metrics() {
+        Some(text) => (StatusCode::OK, [(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
+        None => Problem::not_found("such page").into_response(),
+    }
 }
 
 /// This document

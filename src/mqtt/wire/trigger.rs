@@ -1,12 +1,12 @@
 //! Triggers as `CloudEvents`.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{ContentType, Context, Message, WireError, message};
 use crate::model::{DeviceId, SiteId, Timestamp, TriggerId};
 use crate::registry::Labels;
-use crate::trigger::Fired;
+use crate::trigger::{Facts, Fired};
 
 /// The URI of the schema of a trigger: `docs/schemas/trigger.json`.
 pub const SCHEMA: &str = "urn:beaconfence:schema:trigger:v1";
@@ -65,7 +65,7 @@ struct Body<'a> {
     cause: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<WireDevice<'a>>,
-    facts: &'a Map<String, Value>,
+    facts: &'a Facts,
     data: &'a Value,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     card: bool,

@@ -89,9 +89,9 @@ impl Stage {
             let zone = self.registry.zone(&away.zone).map(|at| Arc::clone(&self.registry.zones()[at.get()]));
             let happening =
                 Happening { kind: "absent", away_ms: Some(attended - away.left_attended), ..Happening::default() };
-            let one =
-                Try { rule, device: Some(device), zone, observed_at: now, cause: vec![away.event], about: away.visit };
-            self.attempt(&mut history, one, happening, now);
+            let one = Try { rule, observed_at: now, cause: vec![away.event], about: away.visit };
+            let mut moment = self.moment(Some(device), zone, happening, now);
+            self.attempt(&mut history, one, &mut moment);
         }
         self.devices[device.get()] = Some(history);
     }

@@ -1,5 +1,6 @@
 //! Whether a rule whose time has come fires.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -15,8 +16,6 @@ use crate::trigger::{DeviceHistory, Facts, Ledger, Missing, Outcome};
 /// What a rule is tried for.
 pub(super) struct Try<'a> {
     pub(super) rule: &'a Rule,
-    pub(super) device: Option<DeviceIndex>,
-    pub(super) zone: Option<Arc<Zone>>,
     pub(super) observed_at: Timestamp,
     pub(super) cause: Vec<Uuid>,
     /// What the usual key ends in.
@@ -24,26 +23,26 @@ pub(super) struct Try<'a> {
 }
 
 impl Stage {
+    /// The moment of an event, for all rules that are tried for it.
+    pub(super) fn moment(
+        &self,
+        device: Option<DeviceIndex>,
+        zone: Option<Arc<Zone>>,
+        happening: Happening,
+        now: Timestamp,
+    ) -> Moment {
+        let site = (Arc::clone(&self.registry), self.calendar.clone(), Arc::clone(&self.alike));
+        Moment::new(site, device, zone, happening, now)
+    }
+
     /// Tries a rule whose time has come.
-    pub(super) fn attempt(&mut self, history: &mut DeviceHistory, one: Try<'_>, happening: Happening, now: Timestamp) {
-        let registry = Arc::clone(&self.registry);
-        let calendar = self.calendar.clone();
-        let device = one.device.map(|at| &registry.devices()[at.get()]);
-        let mut moment = Moment {
-            site: registry.site(),
-            device: device.map(AsRef::as_ref),
-            zone: one.zone.as_deref(),
-            happening,
-            now,
-            calendar: &calendar,
-            facts: None,
-            seen: None,
-        };
+    pub(super) fn attempt(&mut self, history: &mut DeviceHistory, one: Try<'_>, moment: &mut Moment) {
+        let now = moment.now;
         let rule = one.rule;
         let id = &rule.def.id;
-        let (outcome, detail) = match self.judge(history, &one, device, &mut moment, now) {
+        let (outcome, detail) = match self.judge(history, one, moment) {
             Ok(fired) => {
-                if rule.def.then.card && device.is_some() {
+                if rule.def.then.card && moment.device.is_some() {
                     history.cards.insert(id.clone());
                 }
                 self.made.push(Made::Fired(Box::new(fired)));
@@ -56,20 +55,25 @@ impl Stage {
     }
 
     pub(super) fn count(&mut self, id: &TriggerId, outcome: Outcome) {
-        *self.counts.entry(id.clone()).or_default().entry(outcome).or_default() += 1;
+        let counts = match self.counts.get_mut(id) {
+            Some(counts) => counts,
+            None => self.counts.entry(id.clone()).or_default(),
+        };
+        *counts.entry(outcome).or_default() += 1;
     }
 
     pub(super) fn judge(
         &mut self,
         history: &mut DeviceHistory,
-        one: &Try<'_>,
-        device: Option<&Arc<Device>>,
-        moment: &mut Moment<'_>,
-        now: Timestamp,
+        one: Try<'_>,
+        moment: &mut Moment,
     ) -> Result<Fired, (Outcome, Option<String>)> {
-        let rule = one.rule;
+        let Try { rule, observed_at, cause, about } = one;
+        let now = moment.now;
         let def = &rule.def;
         let id = &def.id;
+        let device = moment.device().cloned();
+        let device = device.as_ref();
         let missing = |Missing(what): Missing| (Outcome::Missing, Some(what));
         let channels = match device {
             Some(device) => channels(def, device).ok_or((Outcome::NoConsent, None))?,
@@ -102,12 +106,12 @@ impl Stage {
             }
         }
         let snapshot = device.map(|_| &*history);
-        let trigger_id = trigger_id(one, def, device);
+        let trigger_id = trigger_id(cause.last(), observed_at, def, device);
         let (data, key) = {
-            let plain;
+            let mut plain;
             let seen = if rule.is_plain {
                 plain = Facts::default().seen();
-                &plain
+                &mut plain
             } else {
                 moment.seen(snapshot, def)
             };
@@ -123,48 +127,57 @@ impl Stage {
             key.truncate(end);
             key
         });
-        let facts = moment.facts(snapshot).0.clone();
-        let about = if one.about.is_nil() { trigger_id } else { one.about };
-        let who = device.map_or_else(|| one.zone.as_ref().map(|zone| zone.id.to_string()), |d| Some(d.id.to_string()));
+        let facts = moment.facts(snapshot);
+        let about = if about.is_nil() { trigger_id } else { about };
+        let zone = moment.zone.clone();
+        let who = device.map_or_else(|| zone.as_ref().map(|zone| zone.id.to_string()), |d| Some(d.id.to_string()));
         let usual = || format!("{}:{id}:{}:{about}", self.registry.site().id, who.unwrap_or_default());
         let fired = Fired {
             id: trigger_id,
             sequence: 0,
             rule: Arc::clone(def),
             device: device.cloned(),
-            zone: one.zone.clone(),
-            observed_at: one.observed_at,
+            zone,
+            observed_at,
             decided_at: now,
             expires_at: now + def.then.expires_after,
             deduplication_key: key.unwrap_or_else(usual),
             channels,
-            cause: one.cause.clone(),
+            cause,
             facts,
             data,
             suspect: false,
         };
         let keep = rule.gate.keep();
         if device.is_some() {
-            history.fired.entry(id.clone()).or_default().add(now, keep);
+            add(&mut history.fired, id, now, keep);
             for (name, _) in &rule.shared {
                 let keep = self.compiled.shared_keep.get(name).copied().unwrap_or(1);
-                history.shared.entry(name.clone()).or_default().add(now, keep);
+                add(&mut history.shared, name, now, keep);
             }
         }
         if device.is_none() || !def.unless.site_caps.is_empty() {
             let keep = keep.max(rule.site_gate.keep());
-            self.site.fired.entry(id.clone()).or_default().add(now, keep);
+            add(&mut self.site.fired, id, now, keep);
             self.is_site_changed = true;
         }
         Ok(fired)
     }
 }
 
+/// Notes that it fired now.
+fn add<K: Ord + Clone>(ledgers: &mut BTreeMap<K, Ledger>, name: &K, now: Timestamp, keep: usize) {
+    match ledgers.get_mut(name) {
+        Some(ledger) => ledger.add(now, keep),
+        None => ledgers.entry(name.clone()).or_default().add(now, keep),
+    }
+}
+
 /// The id of what fires: the same for the same cause.
-fn trigger_id(one: &Try<'_>, def: &Trigger, device: Option<&Arc<Device>>) -> Uuid {
-    let cause = one.cause.last().copied().unwrap_or_default();
+fn trigger_id(cause: Option<&Uuid>, observed_at: Timestamp, def: &Trigger, device: Option<&Arc<Device>>) -> Uuid {
+    let cause = cause.copied().unwrap_or_default();
     let who = device.map_or("", |device| device.id.as_str());
-    Uuid::new_v5(&cause, format!("trigger/{}/{who}/{}", def.id, one.observed_at.as_millis()).as_bytes())
+    Uuid::new_v5(&cause, format!("trigger/{}/{who}/{}", def.id, observed_at.as_millis()).as_bytes())
 }
 
 /// The channels that the person behind a device has agreed to; none where there is none.

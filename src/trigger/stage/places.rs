@@ -41,15 +41,11 @@ impl Stage {
                 let Some(mut history) = self.devices[device.get()].take() else { return };
                 history.near.insert(id.clone());
                 let happening = Happening { kind: "approach", distance: Some(distance), ..Happening::default() };
-                let one = Try {
-                    rule,
-                    device: Some(device),
-                    zone: zone.map(|zone| Arc::clone(&self.registry.zones()[zone.get()])),
-                    observed_at: position.time,
-                    cause: cause.into_iter().collect(),
-                    about: Uuid::nil(),
-                };
-                self.attempt(&mut history, one, happening, now);
+                let zone = zone.map(|zone| Arc::clone(&self.registry.zones()[zone.get()]));
+                let mut moment = self.moment(Some(device), zone, happening, now);
+                let one =
+                    Try { rule, observed_at: position.time, cause: cause.into_iter().collect(), about: Uuid::nil() };
+                self.attempt(&mut history, one, &mut moment);
                 self.devices[device.get()] = Some(history);
                 self.changed.insert(device);
             }
@@ -78,17 +74,12 @@ impl Stage {
                 *armed = false;
                 self.is_site_changed = true;
                 let happening = Happening { kind: "occupancy", occupancy: Some(inside), ..Happening::default() };
-                let one = Try {
-                    rule,
-                    device: None,
-                    zone: Some(Arc::clone(&self.registry.zones()[zone.get()])),
-                    observed_at: event.observed_at,
-                    cause: vec![event.id],
-                    about: event.id,
-                };
+                let zone = Arc::clone(&self.registry.zones()[zone.get()]);
+                let mut moment = self.moment(None, Some(zone), happening, event.decided_at);
+                let one = Try { rule, observed_at: event.observed_at, cause: vec![event.id], about: event.id };
                 let mut history =
                     DeviceHistory { decisions: std::mem::take(&mut self.site.decisions), ..Default::default() };
-                self.attempt(&mut history, one, happening, event.decided_at);
+                self.attempt(&mut history, one, &mut moment);
                 self.site.decisions = history.decisions;
             }
         }

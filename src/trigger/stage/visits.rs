@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::judge::Try;
 use super::{Made, Stage};
-use crate::model::{Timestamp, TriggerId, ZoneId};
+use crate::model::{Timestamp, TriggerId};
 use crate::presence::{Event, Reason};
 use crate::registry::{Absence, DeviceIndex, When, ZoneIndex};
-use crate::trigger::history::{Dwell, Stay, Total, ZoneHistory};
+use crate::trigger::history::{Dwell, Stay, Total};
 use crate::trigger::moment::Happening;
 use crate::trigger::rules::{Rule, Waits, ZoneSet};
 use crate::trigger::{DeviceHistory, Outcome, Steps};
@@ -30,15 +30,10 @@ impl Stage {
                 totals: BTreeMap::new(),
             });
         }
-        let before = history.zones.clone();
-        history.enter(&event.zone.id, event.visit_id, event.observed_at);
-        let been = history.stay.as_ref().map(|stay| stay.been.clone()).unwrap_or_default();
-        if let Some(stay) = &mut history.stay {
-            stay.been.entry(event.zone.id.clone()).or_insert(event.id);
-        }
         let happening =
             Happening { kind: "entered", duration_ms: Some(0), initial: Some(event.initial), ..Happening::default() };
         let mut tries = Vec::new();
+        // All of them ask what was before it.
         for rule in compiled.entered[zone.get()].iter().map(|at| &compiled.rules[*at]) {
             let id = &rule.def.id;
             let mut cause = vec![event.id];
@@ -46,10 +41,10 @@ impl Stage {
             let matched = match (&rule.waits, &rule.def.when) {
                 (Waits::Entered(_), _) => true,
                 (Waits::FirstVisit(zones), _) => {
-                    !zones.iter().any(|zone| before.contains_key(&self.registry.zones()[zone.get()].id))
+                    !zones.iter().any(|zone| history.zones.contains_key(&self.registry.zones()[zone.get()].id))
                 }
                 (Waits::Returned(zones), When::Returned { after, .. }) => {
-                    away_ms = self.away_from(zones, &before, attended);
+                    away_ms = self.away_from(zones, history, attended);
                     away_ms.is_some_and(|away| away >= after.as_millis() as i64)
                 }
                 (Waits::Sequence(steps), When::Sequence { within, .. }) => {
@@ -65,15 +60,19 @@ impl Stage {
                     })
                 }
                 (Waits::Dwelled(zones), When::Dwelled { after, total, .. }) => {
-                    self.begin_dwell(history, rule, zones, (*after, *total), &before, event);
+                    self.begin_dwell(history, rule, zones, (*after, *total), event);
                     false
                 }
                 (Waits::Absent(zones), When::Absent { absence, .. }) => {
                     history.away.remove(id);
                     // From shelf to shelf within a visit is no absence.
-                    let is_again = zones.iter().any(|zone| been.contains_key(&self.registry.zones()[zone.get()].id));
+                    let been = |zone: ZoneIndex| {
+                        let zone = &self.registry.zones()[zone.get()].id;
+                        history.stay.as_ref().is_some_and(|stay| stay.been.contains_key(zone))
+                    };
+                    let is_again = zones.iter().any(been);
                     if let (Absence::Usual { .. }, Some(away), false) =
-                        (absence, self.away_from(zones, &before, attended), is_again)
+                        (absence, self.away_from(zones, history, attended), is_again)
                     {
                         history.gap(id, away);
                     }
@@ -85,33 +84,37 @@ impl Stage {
                 tries.push((rule, cause, away_ms));
             }
         }
+        history.enter(&event.zone.id, event.visit_id, event.observed_at);
+        if let Some(stay) = &mut history.stay
+            && !stay.been.contains_key(&event.zone.id)
+        {
+            stay.been.insert(event.zone.id.clone(), event.id);
+        }
+        let moment_of = |stage: &Self, away_ms| {
+            let happening = Happening { away_ms, ..happening };
+            stage.moment(Some(device), Some(Arc::clone(&event.zone)), happening, event.decided_at)
+        };
+        let mut shared = moment_of(self, None);
         for (rule, cause, away_ms) in tries {
-            let one = Try {
-                rule,
-                device: Some(device),
-                zone: Some(Arc::clone(&event.zone)),
-                observed_at: event.observed_at,
-                cause,
-                about: event.visit_id,
-            };
-            self.attempt(history, one, Happening { away_ms, ..happening }, event.decided_at);
+            let one = Try { rule, observed_at: event.observed_at, cause, about: event.visit_id };
+            match away_ms {
+                None => self.attempt(history, one, &mut shared),
+                Some(_) => self.attempt(history, one, &mut moment_of(self, away_ms)),
+            }
         }
     }
 
     /// For how long, in attended milliseconds, a device was in none of these zones; none where it is, or never was.
-    pub(super) fn away_from(
-        &self,
-        zones: &ZoneSet,
-        before: &BTreeMap<ZoneId, ZoneHistory>,
-        attended: i64,
-    ) -> Option<i64> {
-        let known: Vec<&ZoneHistory> =
-            zones.iter().filter_map(|zone| before.get(&self.registry.zones()[zone.get()].id)).collect();
-        if known.iter().any(|zone| zone.open.is_some()) {
-            return None;
+    pub(super) fn away_from(&self, zones: &ZoneSet, history: &DeviceHistory, attended: i64) -> Option<i64> {
+        let mut last = None;
+        for zone in zones.iter() {
+            let Some(known) = history.zones.get(&self.registry.zones()[zone.get()].id) else { continue };
+            if known.open.is_some() {
+                return None;
+            }
+            last = last.max(known.left.map(|_| known.left_attended));
         }
-        let left = known.iter().filter(|zone| zone.left.is_some()).map(|zone| zone.left_attended).max()?;
-        Some((attended - left).max(0))
+        last.map(|left| (attended - left).max(0))
     }
 
     pub(super) fn begin_dwell(
@@ -120,17 +123,16 @@ impl Stage {
         rule: &Rule,
         zones: &ZoneSet,
         (after, total): (Duration, bool),
-        before: &BTreeMap<ZoneId, ZoneHistory>,
         event: &Event,
     ) {
         let trigger = rule.def.id.clone();
         let mut at = event.observed_at + after;
         if total {
+            let is_in_another = zones.iter().any(|zone| {
+                history.zones.get(&self.registry.zones()[zone.get()].id).is_some_and(|zone| zone.open.is_some())
+            });
             let Some(stay) = &mut history.stay else { return };
             let sum = stay.totals.entry(trigger.clone()).or_default();
-            let is_in_another = zones
-                .iter()
-                .any(|zone| before.get(&self.registry.zones()[zone.get()].id).is_some_and(|z| z.open.is_some()));
             if sum.done || (is_in_another && sum.since.is_some()) {
                 return;
             }
@@ -156,16 +158,10 @@ impl Stage {
             duration_ms: event.duration.map(|duration| duration.as_millis() as i64),
             ..Happening::default()
         };
+        let mut moment = self.moment(Some(device), Some(Arc::clone(&event.zone)), happening, now);
         let mut one = |stage: &mut Self, history: &mut DeviceHistory, rule: &Rule, cause: Vec<Uuid>| {
-            let one = Try {
-                rule,
-                device: Some(device),
-                zone: Some(Arc::clone(&event.zone)),
-                observed_at: event.observed_at,
-                cause,
-                about: event.visit_id,
-            };
-            stage.attempt(history, one, happening, now);
+            let one = Try { rule, observed_at: event.observed_at, cause, about: event.visit_id };
+            stage.attempt(history, one, &mut moment);
         };
         let rules = zone.map(|zone| compiled.exited[zone.get()].as_slice()).unwrap_or_default();
         if is_seen {
@@ -217,9 +213,9 @@ impl Stage {
         one: &mut impl FnMut(&mut Self, &mut DeviceHistory, &Rule, Vec<Uuid>),
     ) {
         let compiled = Arc::clone(&self.compiled);
-        let Some(stay) = history.stay.clone() else { return };
         for rule in compiled.missed.iter().map(|at| &compiled.rules[*at]) {
             let Waits::Missed { places, was_in } = &rule.waits else { continue };
+            let Some(stay) = &history.stay else { return };
             let been = |zones: &ZoneSet| {
                 zones.iter().find_map(|zone| stay.been.get(&self.registry.zones()[zone.get()].id).copied())
             };
@@ -277,7 +273,10 @@ impl Stage {
             history.dwells.retain(|known| *known != dwell);
             let Some(rule) = compiled.get(&dwell.trigger) else { continue };
             if let Some(sum) = history.stay.as_mut().and_then(|stay| stay.totals.get_mut(&dwell.trigger)) {
-                sum.done = true;
+                // Once a visit, though it may wait for several stays.
+                if std::mem::replace(&mut sum.done, true) {
+                    continue;
+                }
                 history.dwells.retain(|known| known.trigger != dwell.trigger);
             }
             let zone = self.registry.zone(&dwell.zone).map(|at| Arc::clone(&self.registry.zones()[at.get()]));
@@ -287,9 +286,9 @@ impl Stage {
                 duration_ms: Some(at.since(entered).as_millis() as i64),
                 ..Happening::default()
             };
-            let one =
-                Try { rule, device: Some(device), zone, observed_at: at, cause: vec![dwell.event], about: dwell.visit };
-            self.attempt(&mut history, one, happening, now);
+            let one = Try { rule, observed_at: at, cause: vec![dwell.event], about: dwell.visit };
+            let mut moment = self.moment(Some(device), zone, happening, now);
+            self.attempt(&mut history, one, &mut moment);
             self.changed.insert(device);
         }
         self.devices[device.get()] = Some(history);

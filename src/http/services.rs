@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::Codes;
 use crate::gateway::live::Live;
+use crate::metrics;
 use crate::model::Timestamp;
 use crate::registrar::{Registrar, Role, TokenInfo};
 
@@ -49,7 +50,7 @@ pub struct Services {
     /// What happens now.
     pub live: Live,
     delivery: Arc<dyn Fn() -> Delivery + Send + Sync>,
-    metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+    metrics: Arc<dyn Fn() -> String + Send + Sync>,
     recordings: Option<Recordings>,
     /// Codes that sign in whoever uses them first.
     pub(super) codes: Codes,
@@ -64,7 +65,14 @@ impl std::fmt::Debug for Services {
 impl Services {
     /// The API on these; `delivery` says how the delivery of events fares.
     pub fn new(registrar: Registrar, live: Live, delivery: impl Fn() -> Delivery + Send + Sync + 'static) -> Self {
-        Self { registrar, live, delivery: Arc::new(delivery), metrics: None, recordings: None, codes: Codes::default() }
+        Self {
+            registrar,
+            live,
+            delivery: Arc::new(delivery),
+            metrics: Arc::new(|| metrics::text(None, &metrics::Outbox::default())),
+            recordings: None,
+            codes: Codes::default(),
+        }
     }
 
     /// The same, with what is recorded in that directory to look back on.
@@ -76,12 +84,12 @@ impl Services {
     /// The same, with metrics.
     #[must_use]
     pub fn measured(self, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        Self { metrics: Some(Arc::new(metrics)), ..self }
+        Self { metrics: Arc::new(metrics), ..self }
     }
 
-    /// The metrics, in the OpenMetrics format; none where nobody measures.
-    pub(super) fn metrics(&self) -> Option<String> {
-        self.metrics.as_ref().map(|metrics| metrics())
+    /// The metrics, in the OpenMetrics format.
+    pub(super) fn metrics(&self) -> String {
+        (self.metrics)()
     }
 
     /// What there is to look back on.

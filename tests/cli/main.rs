@@ -4,6 +4,7 @@
 
 mod fake;
 mod gateway;
+mod service;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

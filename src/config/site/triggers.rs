@@ -389,24 +389,13 @@ fn hints(keys: &Keys<'_, '_>, when: &When, unless: &Unless, settings: &TriggerSe
         keys.warn_at("when", message, Some("make \"retention\" longer"));
     }
     let Some(zones) = &known.zones else { return };
-    for place in places_of(when) {
+    for place in when.places() {
         if let Place::Label(key, value) = place
             && !zones.iter().any(|zone| zone.labels.get(key) == Some(value))
         {
             keys.warn_at("when", format!("no zone has the label {key}={value}: it never fires for it"), None);
         }
     }
-}
-
-fn places_of(when: &When) -> Vec<&Place> {
-    let lists: Vec<&Places> = match when {
-        When::Entered(places) | When::Exited(places) | When::FirstVisit(places) => vec![places],
-        When::Dwelled { places, .. } | When::Returned { places, .. } | When::Absent { places, .. } => vec![places],
-        When::Sequence { steps, .. } => steps.iter().collect(),
-        When::Missed { places, was_in } => vec![places, was_in],
-        When::Approach { .. } | When::Occupancy { .. } => Vec::new(),
-    };
-    lists.into_iter().flat_map(|places| &places.0).collect()
 }
 
 fn when(rule: &Keys<'_, '_>, known: &Known<'_>) -> Option<When> {

@@ -9,7 +9,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::app::App;
-use crate::http::problem::Problem;
 use crate::http::reply::json;
 use crate::http::schema;
 use crate::metrics;
@@ -49,10 +48,7 @@ async fn ready(State(app): State<App>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, description = "All of them", body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(app): State<App>) -> Response {
-    match app.services.metrics() {
-        Some(text) => (StatusCode::OK, [(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
-        None => Problem::not_found("such page").into_response(),
-    }
+    (StatusCode::OK, [(CONTENT_TYPE, metrics::MEDIA_TYPE)], app.services.metrics()).into_response()
 }
 
 /// This document

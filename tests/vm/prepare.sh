@@ -15,7 +15,8 @@ install_packages() {    # install_packages LIST...: the Debian packages that lac
         installed "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    local command="apt-get install -y --no-install-recommends ${missing[*]}"
+    # Another apt may be at work.
+    local command="apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends ${missing[*]}"
     command -v apt-get >/dev/null || die "these tests need Debian, and its packages ${missing[*]}"
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "packages are missing, and there is no sudo; as root: $command"
     say "installing ${missing[*]}"
@@ -90,4 +91,17 @@ guest_kernel() {        # prints the path of the guest kernel, after building it
             || die "the guest kernel could not be built"
     fi
     realpath "$kernel"
+}
+
+wide_registers() {      # prints the library that the guest kernel needs on some processors, after building it
+    local sum library
+    sum=$(sha256sum <"$here/wide-registers.c" | cut -c1-12)
+    library=$cache/wide-registers-$sum.so
+    if [ ! -e "$library" ]; then
+        mkdir -p "$cache"
+        gcc -O2 -Wall -Werror -shared -fPIC -o "$library.$$" "$here/wide-registers.c" >&2 \
+            || die "wide-registers.c could not be built"
+        mv "$library.$$" "$library"
+    fi
+    realpath "$library"
 }

@@ -38,13 +38,13 @@ class Controller:
 
     plugged = []
 
-    def __init__(self, name='hci0', strict_filter=True):
+    def __init__(self, name='hci0', strict_filter=True, senders=()):
         self.socket = f'/run/vctl-{name}-{time.monotonic()}.sock'
         log = open(RESULTS / f'vctl-{name}.log', 'a')
         number = int(name.removeprefix('hci'))
         self.process = subprocess.Popen(
             ['/usr/bin/python3', '/mnt/tests/vm/vctl.py', '--socket', self.socket, '--address', f'F0:F1:F2:F3:F4:F{number}']
-            + ['--strict-filter'] * strict_filter, stdout=log, stderr=log)
+            + ['--strict-filter'] * strict_filter + [f'--sender={kind}' for kind in senders], stdout=log, stderr=log)
         wait(f'the virtual controller {name} starts', 20, lambda: os.path.exists(self.socket))
         Controller.plugged.append(self)
         wait(f'the kernel takes it as {name}', 10, lambda: self.do('stats')['adapter'] == name)
@@ -136,12 +136,13 @@ def set_powered(name, on):
 class Store:
     """The whole chain, up to a gateway that has begun to scan."""
 
-    def __init__(self, adapters=(('hci0', 'r1'),), strict_filter=True, experimental=True, beacons=REGISTERED):
+    def __init__(self, adapters=(('hci0', 'r1'),), strict_filter=True, experimental=True, beacons=REGISTERED,
+                 senders=()):
         self.adapters = adapters
         self.bus = Bus()
         self.bluetoothd = Bluetoothd(experimental)
         self.strict_filter = strict_filter
-        self.radio = Controller('hci0', strict_filter)
+        self.radio = Controller('hci0', strict_filter, senders)
         wait_for_adapter('hci0')
         self.broker = Broker(RESULTS, MQTT_PORT)
         self.subscriber = Subscriber(RESULTS, MQTT_PORT)
@@ -422,10 +423,39 @@ def strangers():
     store.stay()
 
 
+def linux_beacon():
+    """A computer with BlueZ sends as a beacon, by a Bluetooth 4 controller and then by one of Bluetooth 5: heard as that
+    very beacon, and as nothing else, from the script's start until its stop."""
+    store = Store(senders=('legacy', 'extended'))
+    def script(adapter, action):
+        done = subprocess.run(['sh', '/mnt/results/linux-beacon.sh', action], env={**os.environ, 'HCI': adapter},
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        check(done.returncode == 0, f'the script, {action} with {adapter}, ended with {done.returncode}: {done.stdout}')
+    def heard(adapter):
+        return store.radio.do('stats')['beacons'].get(adapter, {}).get('reported', 0)
+    def visits(change):
+        store.gateway.check_alive()
+        return len(store.subscriber.events(change, 'floor', CART.device))
+    for visit, adapter in enumerate(['hci1', 'hci2'], start=1):
+        wait_for_adapter(adapter)
+        began = time.monotonic()
+        script(adapter, 'start')
+        wait(f'{CART.device} entered the floor', 25, lambda: visits('entered') == visit)
+        wait(f'{adapter} is heard', 20, lambda: heard(adapter) >= 5)
+        note(f'linux-beacon: {adapter} heard {heard(adapter)} times in {time.monotonic() - began:.1f} s')
+        script(adapter, 'stop')
+        last = heard(adapter)
+        wait(f'{CART.device} exited the floor', LOST_AFTER + 15, lambda: visits('exited') == visit)
+        check(heard(adapter) == last, f'{adapter} was heard {heard(adapter) - last} times more after the stop')
+    check(len(store.subscriber.events('entered', 'floor')) == 2, 'nobody but this device entered')
+    receiver = store.receiver()
+    check(receiver['advertisements'] == receiver['sightings'], f'nothing but the beacon was heard: {receiver}')
+
+
 SCENARIOS = {function.__name__.replace('_', '-'): function for function in [
     # The longest first, so that two at a time end together.
     bluetoothd_killed, unplugged, dbus_restart, rfkill, basic, strict_filter_no_monitor, strict_filter, strangers,
-    second_adapter, silent_stall, adapter_off, adapter_off_on, first_advertisement]}
+    linux_beacon, second_adapter, silent_stall, adapter_off, adapter_off_on, first_advertisement]}
 
 
 def main():

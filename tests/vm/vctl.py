@@ -4,7 +4,10 @@
 bumble's Controller answers the host's HCI commands; the advertisements are written as raw HCI LE Advertising Reports on
 the host's side of it, so that address, address type, data and RSSI of every single report are free.
 
-usage: vctl.py --socket PATH [--address F0:F1:F2:F3:F4:F5] [--strict-filter]
+usage: vctl.py --socket PATH [--address F0:F1:F2:F3:F4:F5] [--strict-filter] [--sender legacy|extended]...
+
+Each --sender plugs in one controller more. The first one hears whatever the host makes them send: by the advertising
+commands of Bluetooth 4 (legacy), or by those of Bluetooth 5 (extended).
 
 Each line written to the socket is a JSON object, answered by one line of JSON:
 
@@ -16,7 +19,8 @@ Each line written to the socket is a JSON object, answered by one line of JSON:
   {"do": "stall", "scans": 3}                         scans, yet hears nothing until reset or the third scan start from now
   {"do": "stats"}                                     see Controller.stats
 
-A name's counters outlive a stop, so that a stopped beacon can be counted exactly.
+A name's counters outlive a stop, so that a stopped beacon can be counted exactly. What a sender sends is counted by the
+name of its adapter, `hci1`; as unheard where its PDUs are not those of Bluetooth 4, since the first cannot hear them.
 """
 import argparse
 import asyncio
@@ -27,11 +31,12 @@ import struct
 import time
 
 from bumble import hci
-from bumble.controller import Controller
+from bumble.controller import AdvertisingSet, Controller, LegacyAdvertiser
 from bumble.link import LocalLink
 from bumble.transport.common import StreamPacketSource
 
 ADV_NONCONN_IND = 0x03
+SLOT = 0.000625         # seconds: the unit of advertising intervals
 
 
 class VirtualHci:
@@ -63,24 +68,80 @@ class VirtualHci:
             return False
 
 
+class LegacySender(LegacyAdvertiser):
+    """bumble's sends connectable advertisements alone, and takes the interval for milliseconds."""
+
+    def _on_timer_fired(self):
+        self.controller.link.sent(self.controller, self.advertising_type, self.address, self.advertising_data)
+        interval = max(self.advertising_interval_min * SLOT, 0.02)
+        self.timer_handle = asyncio.get_running_loop().call_later(interval, self._on_timer_fired)
+
+
+class SenderSet(AdvertisingSet):
+    """Of Bluetooth 5. A legacy PDU is heard by everyone, the others only by who scans for them."""
+
+    # By the properties of the set; those of Bluetooth 5 alone are not among them.
+    PDU_TYPES = {0x13: 0x00, 0x12: 0x02, 0x10: ADV_NONCONN_IND}
+
+    def start(self):
+        self.stop()     # the host may enable it again
+        super().start()
+
+    def send_extended_advertising_data(self):
+        properties = int(self.parameters.advertising_event_properties)
+        self.controller.link.sent(self.controller, self.PDU_TYPES.get(properties), self.address, bytes(self.data))
+
+
+class SenderSets(dict):
+    """bumble makes an advertising set where it finds none."""
+
+    def __init__(self, controller):
+        super().__init__()
+        self.controller = controller
+
+    def __setitem__(self, handle, _):
+        super().__setitem__(handle, SenderSet(self.controller, handle))
+
+
+class Link(LocalLink):
+    """Between the controllers: what is sent goes on the air of the one that listens."""
+
+    air = None
+
+    def sent(self, sender, pdu_type, address, data):
+        self.air.advertise(sender.name, bytes(address), address.address_type, -50, data, pdu_type)
+
+
 class Radio(Controller):
     """bumble's controller with what a real one does besides: a duplicate filter, and a reset that ends the scan."""
 
-    def __init__(self, *args, strict_filter=False, **kwargs):
+    def __init__(self, *args, strict_filter=False, extended=False, **kwargs):
         super().__init__(*args, **kwargs)
-        # Legacy reports only: without extended advertising the kernel uses LE Set Scan Enable, as on most small machines.
-        self.le_features &= ~(hci.LeFeatureMask.LE_EXTENDED_ADVERTISING | hci.LeFeatureMask.LE_PERIODIC_ADVERTISING)
-        extended = ('EXTENDED_SCAN', 'EXTENDED_ADV', 'EXTENDED_CREATE')
-        self.supported_commands = {
-            code for code in self.supported_commands
-            if not any(word in hci.HCI_Command.command_name(code) for word in extended)
-        }
+        self.reset_sender()
         self.strict_filter = strict_filter
         self.reported = set()        # (address, data) reported since the scan began: the strict filter's memory
         self.stalled_for_scans = 0   # hears nothing for so many more scan starts; 0 is healthy
         self.scan_log = []           # (monotonic time, kind, filter) of every scan enable command
+        if extended:
+            return
+        # Legacy reports only: without extended advertising the kernel uses LE Set Scan Enable, as on most small machines.
+        self.le_features &= ~(hci.LeFeatureMask.LE_EXTENDED_ADVERTISING | hci.LeFeatureMask.LE_PERIODIC_ADVERTISING)
+        later = ('EXTENDED_SCAN', 'EXTENDED_ADV', 'EXTENDED_CREATE')
+        self.supported_commands = {
+            code for code in self.supported_commands
+            if not any(word in hci.HCI_Command.command_name(code) for word in later)
+        }
+
+    def reset_sender(self):
+        """Sends nothing any more. bumble's own reset does not end that."""
+        self.le_legacy_advertiser.stop()
+        self.le_legacy_advertiser = LegacySender(self)
+        for advertising_set in self.advertising_sets.values():
+            advertising_set.stop()
+        self.advertising_sets = SenderSets(self)
 
     def on_hci_reset_command(self, command):
+        self.reset_sender()
         self.le_scan_enable = self.filter_duplicates = False
         self.reported.clear()
         self.stalled_for_scans = 0
@@ -104,10 +165,10 @@ class Air:
         self.radio, self.host = radio, host
         self.counters, self.tasks = {}, {}
 
-    def advertise(self, name, address, address_type, rssi, data):
+    def advertise(self, name, address, address_type, rssi, data, pdu_type=ADV_NONCONN_IND):
         count = self.counters.setdefault(name, {'on_air': 0, 'reported': 0, 'filtered': 0, 'unheard': 0})
         count['on_air'] += 1
-        if not self.radio.le_scan_enable or self.radio.stalled_for_scans:
+        if not self.radio.le_scan_enable or self.radio.stalled_for_scans or pdu_type is None:
             count['unheard'] += 1
             return
         if self.radio.strict_filter and self.radio.filter_duplicates:
@@ -115,7 +176,7 @@ class Air:
                 count['filtered'] += 1
                 return
             self.radio.reported.add((address, data))
-        report = (bytes([hci.HCI_LE_ADVERTISING_REPORT_EVENT, 1, ADV_NONCONN_IND, address_type]) + address
+        report = (bytes([hci.HCI_LE_ADVERTISING_REPORT_EVENT, 1, pdu_type, address_type]) + address
                   + bytes([len(data)]) + data + struct.pack('b', rssi))
         event = bytes([hci.HCI_EVENT_PACKET, hci.HCI_LE_META_EVENT, len(report)]) + report
         count['reported' if self.host.on_packet(event) else 'unheard'] += 1
@@ -189,11 +250,18 @@ async def main():
     parser.add_argument('--socket', required=True)
     parser.add_argument('--address', default='F0:F1:F2:F3:F4:F5')
     parser.add_argument('--strict-filter', action='store_true')
+    parser.add_argument('--sender', action='append', default=[], choices=['legacy', 'extended'])
     options = parser.parse_args()
+    link = Link()
     kernel = VirtualHci()
-    radio = Radio('vctl', host_source=kernel.source, host_sink=kernel, link=LocalLink(), public_address=options.address,
+    radio = Radio('vctl', host_source=kernel.source, host_sink=kernel, link=link, public_address=options.address,
                   strict_filter=options.strict_filter)
-    await asyncio.start_unix_server(Air(radio, kernel).handle, options.socket)
+    link.air = Air(radio, kernel)
+    for number, kind in enumerate(options.sender, start=1):
+        host = VirtualHci()
+        Radio(f'hci{number}', host_source=host.source, host_sink=host, link=link,
+              public_address=f'F0:F1:F2:F3:F4:E{number}', extended=kind == 'extended')
+    await asyncio.start_unix_server(link.air.handle, options.socket)
     await asyncio.Event().wait()   # unplugged by killing this process
 
 

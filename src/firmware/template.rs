@@ -1,4 +1,4 @@
-//! Templates: `@NAME@` stands for a value.
+//! Templates: `@NAME@` stands for a value; any other `@` is itself.
 //!
 //! Values are put in once and are not read again, so a value cannot bring another one in. A name that has no value, and
 //! a value that no name asks for, are mistakes. Values arrive escaped for the language of the template (see
@@ -23,8 +23,13 @@ impl Template {
         while let Some(at) = rest.find('@') {
             out.push_str(&rest[..at]);
             rest = &rest[at + 1..];
-            let end = rest.find('@').ok_or_else(|| fault("an @ stands alone".to_owned()))?;
+            let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len());
             let name = &rest[..end];
+            if name.is_empty() || !rest[end..].starts_with('@') {
+                // One of the template's own language.
+                out.push('@');
+                continue;
+            }
             let found = values.iter().position(|(known, _)| *known == name);
             let found = found.ok_or_else(|| fault(format!("@{name}@ has no value")))?;
             used[found] = true;
@@ -68,6 +73,10 @@ mod tests {
     fn what_does_not_fit_is_a_mistake() {
         assert!(fill("@A@", &[]).unwrap_err().contains("@A@ has no value"));
         assert!(fill("a", &[("A", "1")]).unwrap_err().contains("@A@ is not in it"));
-        assert!(fill("a@b", &[]).unwrap_err().contains("stands alone"));
+    }
+
+    #[test]
+    fn other_signs_are_themselves() {
+        assert_eq!(fill("@page \"$@\" @@ a@b @A @A@", &[("A", "1")]).unwrap(), "@page \"$@\" @@ a@b @A 1");
     }
 }

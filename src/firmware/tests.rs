@@ -179,9 +179,10 @@ fn a_sheet_holds_everything_and_no_formula() {
     let text = file(&sheet, "beacons-sheet.csv");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 5, "{text}");
+    // 188,000 / (21.019 + 1.9 + 0.268) = 8,108 h; 0.05 is left at 0.491 of the seventh period of 505 ms, and 1.2 s.
     assert_eq!(
         lines[1],
-        "Cart.7,eddystone-uid:00010203040506070809/0a0b0c0d0e0f,carried,d1,,,,,,500,0,-61,cr2032,339,3.6,zephyr linux"
+        "Cart.7,eddystone-uid:00010203040506070809/0a0b0c0d0e0f,carried,d1,,,,,,500,0,-61,cr2032,338,4.5,zephyr linux"
     );
     // Twice: the level's name and the zone's.
     assert_eq!(lines[3].matches("\"'=x*/ \"\"';$(id)").count(), 2, "{}", lines[3]);

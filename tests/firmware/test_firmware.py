@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import unittest
 
 BINARY = os.environ["BEACONFENCE_BIN"]
@@ -189,6 +190,8 @@ class Zephyr(unittest.TestCase):
             render("zephyr", "shelf-a", options=("--tx-power", dbm, "--output", folder))
             file = folder / "shelf-a" / "prj.conf"
             kconfig = kconfiglib.Kconfig(str(STUB / "Kconfig"), warn_to_stderr=False)
+            # By default a name that is not known is passed over.
+            kconfig.warn_assign_undef = True
             kconfig.load_config(str(file))
             self.assertEqual(kconfig.warnings, [])
             lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
@@ -197,7 +200,7 @@ class Zephyr(unittest.TestCase):
                 self.assertEqual(kconfig.syms[symbol].str_value, value, line)
             self.assertEqual(kconfig.syms[name].str_value, "y")
             self.assertEqual(kconfig.syms["UART_CONSOLE"].str_value, "n")
-            # A name that is not known is noticed.
+            # It is noticed here.
             wrong = OUT / "wrong.conf"
             wrong.write_text(file.read_text().replace("CONFIG_REBOOT", "CONFIG_REBOOOT"))
             kconfig.load_config(str(wrong))
@@ -420,6 +423,33 @@ class Command(unittest.TestCase):
         self.assertEqual(files, ["beacons-sheet.csv", "labels-1.svg", "labels-2.svg"])
         for name in files:
             self.assertEqual((OUT / "of-data" / name).read_text(), (OUT / "of-site" / name).read_text())
+
+    def test_a_gateway_that_runs_is_asked(self):
+        folder = OUT / "running"
+        shutil.copytree(OUT / "site", folder / "site")
+        (folder / "gateway.toml").write_text(
+            'id = "g"\nsite = "site"\ndata_dir = "data"\n[mqtt]\nbrokers = ["mqtt://127.0.0.1:9"]\n[http]\nlisten = ["127.0.0.1:0"]\n'
+        )
+        command = [BINARY, "run", "--config", str(folder / "gateway.toml"), "--sightings", "-"]
+        with open(folder / "log", "w", encoding="utf-8") as log:
+            gateway = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                if "the web UI is on" in (folder / "log").read_text():
+                    break
+                self.assertIsNone(gateway.poll(), (folder / "log").read_text())
+                time.sleep(0.1)
+            asked = beaconfence("firmware", "render", "--target", "sheet", "--config", folder / "gateway.toml")
+            self.assertEqual(asked.stdout, render("sheet").stdout)
+        finally:
+            gateway.terminate()
+            gateway.wait(timeout=30)
+            gateway.stdin.close()
+
+    def test_the_page_shows_what_is_printed(self):
+        page = (HERE.parent.parent / "docs" / "firmware.md").read_text()
+        told = beaconfence("firmware", "plan", "shelf-a", "--site", OUT / "site").stdout
+        self.assertIn(told.replace("/1/258", "/1/17"), page)
 
     def test_a_plan_chooses_and_compares(self):
         told = json.loads(beaconfence("firmware", "plan", "shelf-a", "--site", OUT / "site", "--within", "3", "--json").stdout)

@@ -82,12 +82,12 @@ fn battery_parser() -> impl clap::builder::TypedValueParser<Value = Battery> {
     use clap::builder::TypedValueParser as _;
     let words = Battery::ALL.map(Battery::as_str);
     clap::builder::PossibleValuesParser::new(words)
-        .map(|word| Battery::ALL.into_iter().find(|battery| battery.as_str() == word).unwrap_or(Battery::Usb))
+        .try_map(|word| Battery::ALL.into_iter().find(|battery| battery.as_str() == word).ok_or("unknown"))
 }
 
 fn target_parser<const N: usize>(targets: [Target; N]) -> impl clap::builder::TypedValueParser<Value = Target> {
     use clap::builder::TypedValueParser as _;
     let words = targets.map(|target| clap::builder::PossibleValue::new(target.as_str()).help(target.description()));
     clap::builder::PossibleValuesParser::new(words)
-        .map(|word| Target::ALL.into_iter().find(|target| target.as_str() == word).unwrap_or(Target::Zephyr))
+        .try_map(|word| Target::ALL.into_iter().find(|target| target.as_str() == word).ok_or("unknown"))
 }

@@ -13,8 +13,7 @@ const MOST_NAME: usize = 31;
 pub(super) fn render(subject: &Subject<'_>, settings: &Settings) -> Result<Rendered, FirmwareError> {
     let id = subject.beacon.id.as_str();
     let Identity::IBeacon { uuid, major, minor } = subject.beacon.identity else {
-        // Whoever calls has checked the target, which gives the words.
-        return subject.check(Target::Esphome).map(|()| Rendered::new("", String::new()));
+        return Err(subject.cannot_be_sent_by(Target::Esphome));
     };
     let measured = subject.measured_power();
     if measured > 0 {

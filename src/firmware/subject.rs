@@ -3,7 +3,7 @@
 use super::{FirmwareError, Target};
 use crate::config::nearest;
 use crate::model::BeaconId;
-use crate::registry::{Beacon, Registry, Zone, shape_holds};
+use crate::registry::{Beacon, Identity, Registry, Zone, shape_holds};
 
 /// Up to so many beacons the nearest id is looked for.
 const MOST_PROPOSED: usize = 1_000;
@@ -88,23 +88,24 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// [`FirmwareError::CannotSend`].
     pub fn check(&self, target: Target) -> Result<(), FirmwareError> {
-        if target.sends(&self.beacon.identity) {
-            return Ok(());
-        }
+        if target.sends(&self.beacon.identity) { Ok(()) } else { Err(self.cannot_be_sent_by(target)) }
+    }
+
+    pub(super) fn cannot_be_sent_by(&self, target: Target) -> FirmwareError {
         let help = match self.beacon.identity {
-            crate::registry::Identity::Mac(_) => {
+            Identity::Mac(_) => {
                 "the address is the chip's own; register what the beacon says, such as ibeacon:UUID/MAJOR/MINOR"
             }
             _ => {
                 "its component sends iBeacons only; render it for zephyr or linux, \
-                  or register an ibeacon:UUID/MAJOR/MINOR"
+                 or register an ibeacon:UUID/MAJOR/MINOR"
             }
         };
-        Err(FirmwareError::CannotSend {
+        FirmwareError::CannotSend {
             beacon: self.beacon.id.to_string(),
             target: target.as_str(),
             identity: self.beacon.identity.to_string(),
             help,
-        })
+        }
     }
 }

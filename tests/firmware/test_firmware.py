@@ -21,14 +21,15 @@ STUB = HERE / "stub"
 # A name that tries to break out of every language at once.
 HOSTILE = "=1+1 */ int x; /* \"'$(touch pwned)`touch pwned`${1+1} <script>alert(1)</script> & %n \u202e \\"
 
+UUID = "e2c56db5-dffb-48d2-b060-d0f5a71096e0"
 # id, identity, device, x, y, level, measured_power
 SENT = [
-    ("shelf-a", "ibeacon:e2c56db5-dffb-48d2-b060-d0f5a71096e0/1/258", "", "4", "5", "0", "-59"),
+    ("shelf-a", f"ibeacon:{UUID}/1/258", "", "4", "5", "0", "-59"),
     ("Cart.7", "eddystone-uid:00010203040506070809/0a0b0c0d0e0f", "cart-7", "", "", "", "-64"),
     ("alt_1", "altbeacon:2f234454cf6d4a0fadf2f4911ba9ffa600010002", "", "20", "20", "0", ""),
 ]
 OTHERS = [("tag", "mac:C0:FF:EE:00:00:01", "", "1", "1", "0", "")] + [
-    (f"aisle-{number:02}-" + "x" * (number * 2), f"ibeacon:e2c56db5-dffb-48d2-b060-d0f5a71096e0/65535/{number}", "", str(number), "3", "0", "")
+    (f"aisle-{number:02}-{'x' * number * 2}", f"ibeacon:{UUID}/65535/{number}", "", str(number), "3", "0", "")
     for number in range(25)
 ]
 SITE_POWER = -61
@@ -138,7 +139,8 @@ class Esphome(unittest.TestCase):
 
     def test_what_it_does_not_take_is_noticed_here(self):
         good = render("esphome", "shelf-a").stdout
-        for number, (right, wrong) in enumerate([('"0dBm"', '"1dBm"'), ('"500ms"', '"5ms"'), ("major: 1", "major: 70000")]):
+        wrongs = [('"0dBm"', '"1dBm"'), ('"500ms"', '"5ms"'), ("major: 1", "major: 70000")]
+        for number, (right, wrong) in enumerate(wrongs):
             self.assertIn(right, good)
             file = OUT / f"wrong-{number}.yaml"
             file.write_text(good.replace(right, wrong))
@@ -178,14 +180,14 @@ class Zephyr(unittest.TestCase):
             check = OUT / "header.c"
             check.write_text('#include <zephyr/bluetooth/bluetooth.h>\n#include "beacon.h"\n#include "beacon.h"\n'
                              "extern const struct bt_data all[];\nconst struct bt_data all[] = { BEACON_DATA };\n")
-            run("cc", "-std=c11", "-fsyntax-only", "-Wall", "-Werror", "-I", STUB, "-I", self.folder / row[0] / "src", check)
+            folders = ("-I", STUB, "-I", self.folder / row[0] / "src")
+            run("cc", "-std=c11", "-fsyntax-only", "-Wall", "-Werror", *folders, check)
 
     def test_kconfig_takes_every_line(self):
         sys.path.insert(0, MODULES)
         import kconfiglib
 
-        names = {dbm: f"BT_CTLR_TX_PWR_{name}" for dbm, name in [(4, "PLUS_4"), (0, "0"), (-8, "MINUS_8"), (-40, "MINUS_40")]}
-        for dbm, name in names.items():
+        for dbm, name in [(4, "PLUS_4"), (0, "0"), (-8, "MINUS_8"), (-40, "MINUS_40")]:
             folder = OUT / f"zephyr-{dbm}"
             render("zephyr", "shelf-a", options=("--tx-power", dbm, "--output", folder))
             file = folder / "shelf-a" / "prj.conf"
@@ -198,7 +200,7 @@ class Zephyr(unittest.TestCase):
             for line in lines:
                 symbol, value = re.fullmatch(r"CONFIG_(\w+)=([yn])", line).groups()
                 self.assertEqual(kconfig.syms[symbol].str_value, value, line)
-            self.assertEqual(kconfig.syms[name].str_value, "y")
+            self.assertEqual(kconfig.syms[f"BT_CTLR_TX_PWR_{name}"].str_value, "y")
             self.assertEqual(kconfig.syms["UART_CONSOLE"].str_value, "n")
             # It is noticed here.
             wrong = OUT / "wrong.conf"
@@ -409,7 +411,8 @@ class Command(unittest.TestCase):
         self.assertEqual(beaconfence("firmware", "render", "--target", "toaster", fails=True).returncode, 2)
 
     def test_a_short_interval_is_warned_of(self):
-        self.assertIn("before Bluetooth 5.0", render("linux", "alt_1", options=("--interval", 50, "--output", OUT / "short")).stderr)
+        done = render("linux", "alt_1", options=("--interval", 50, "--output", OUT / "short"))
+        self.assertIn("before Bluetooth 5.0", done.stderr)
 
     def test_the_registry_of_a_data_directory_is_as_good(self):
         (OUT / "gateway.toml").write_text('id = "g"\ndata_dir = "data"\n[mqtt]\nbrokers = ["mqtt://127.0.0.1:9"]\n')
@@ -428,7 +431,8 @@ class Command(unittest.TestCase):
         folder = OUT / "running"
         shutil.copytree(OUT / "site", folder / "site")
         (folder / "gateway.toml").write_text(
-            'id = "g"\nsite = "site"\ndata_dir = "data"\n[mqtt]\nbrokers = ["mqtt://127.0.0.1:9"]\n[http]\nlisten = ["127.0.0.1:0"]\n'
+            'id = "g"\nsite = "site"\ndata_dir = "data"\n[mqtt]\nbrokers = ["mqtt://127.0.0.1:9"]\n'
+            '[http]\nlisten = ["127.0.0.1:0"]\n'
         )
         command = [BINARY, "run", "--config", str(folder / "gateway.toml"), "--sightings", "-"]
         with open(folder / "log", "w", encoding="utf-8") as log:
@@ -452,7 +456,8 @@ class Command(unittest.TestCase):
         self.assertIn(told.replace("/1/258", "/1/17"), page)
 
     def test_a_plan_chooses_and_compares(self):
-        told = json.loads(beaconfence("firmware", "plan", "shelf-a", "--site", OUT / "site", "--within", "3", "--json").stdout)
+        plan = ("firmware", "plan", "shelf-a", "--site", OUT / "site", "--within", "3", "--json")
+        told = json.loads(beaconfence(*plan).stdout)
         self.assertEqual((told["beacon"], told["bytes"], told["battery"]), ("shelf-a", 30, "cr2032"))
         [chosen] = [row for row in told["intervals"] if row["chosen"]]
         self.assertLessEqual(chosen["entered_within_s"], 3)

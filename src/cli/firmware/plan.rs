@@ -10,7 +10,7 @@ use crate::firmware::air::Air;
 use crate::firmware::plan::{self, CERTAINTY, Row, SIGHTINGS, Step, seconds};
 use crate::firmware::power::days_text;
 use crate::firmware::{Interval, Settings, Subject, Target};
-use crate::registry::{RadioDefaults, Registry};
+use crate::registry::RadioDefaults;
 
 /// A legacy advertisement holds so many bytes; every kind of beacon nearly fills it.
 const MOST_BYTES: usize = 31;
@@ -77,9 +77,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         subject.check(args.target)?;
     }
     let bytes = subject.as_ref().map_or(MOST_BYTES, |subject| settings.bytes(subject));
-    let exponent =
-        registry.as_ref().map_or(RadioDefaults::default(), |registry: &std::sync::Arc<Registry>| registry.site().radio);
-    let exponent = exponent.path_loss_exponent;
+    let radio = registry.as_ref().map_or(RadioDefaults::default(), |registry| registry.site().radio);
+    let exponent = radio.path_loss_exponent;
     let told = Told {
         rows: plan::intervals(&settings, bytes, &air, &presence)?,
         steps: plan::steps(args.target, &settings, bytes, exponent),

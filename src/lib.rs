@@ -36,6 +36,7 @@ pub mod trigger;
 
 pub mod clock;
 pub mod config;
+pub mod firmware;
 pub mod metrics;
 pub mod mqtt;
 pub mod record;

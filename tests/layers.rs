@@ -71,6 +71,18 @@ fn a_pure_stage_imports_only_earlier_stages() {
 }
 
 #[test]
+fn what_beacons_run_is_rendered_without_touching_anything() {
+    let files: Vec<PathBuf> = sources(&src()).into_iter().filter(|file| module(file) == "firmware").collect();
+    assert!(files.len() > 10, "only {} files were found: this test reads the wrong thing", files.len());
+    for file in files {
+        let code = code(&file);
+        for word in IMPURE {
+            assert!(!code.contains(word), "{} names {word}", file.display());
+        }
+    }
+}
+
+#[test]
 fn a_crate_that_has_an_owner_is_named_by_nobody_else() {
     for (name, owner) in OWNERS {
         let namers: Vec<String> = sources(&src())

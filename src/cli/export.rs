@@ -35,10 +35,7 @@ struct Exported {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (registry, pictures) = match args.connect.client_if_running()? {
-        Some(mut client) => fetch(&mut client)?,
-        None => offline::read(&args.connect)?,
-    };
+    let (registry, pictures) = read(&args.connect)?;
     config::write_site(&args.dir, &registry, &pictures)?;
     let rules = registry.rules().triggers.len() as u64;
     let rules = if rules == 0 { String::new() } else { format!(", {}", counted(rules, "trigger")) };
@@ -54,6 +51,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         counted(registry.devices().len() as u64, "device"),
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The registry of the gateway where it runs, and of its data directory where it does not, with the pictures of its levels.
+pub(super) fn read(connect: &Connect) -> anyhow::Result<(Arc<Registry>, Plans)> {
+    match connect.client_if_running()? {
+        Some(mut client) => fetch(&mut client),
+        None => offline::read(connect),
+    }
 }
 
 /// What the gateway exports, read as any site is: nothing is written that could not be applied again.

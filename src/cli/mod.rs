@@ -25,6 +25,7 @@ mod device;
 mod events;
 mod export;
 mod faults;
+mod firmware;
 mod history;
 mod import;
 mod level;
@@ -75,6 +76,7 @@ enum Command {
     Device(device::Args),
     Beacon(beacon::Args),
     Trigger(trigger::Args),
+    Firmware(firmware::Args),
     History(history::Args),
     Undo(history::UndoArgs),
     Token(token::Args),
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Device(args) => device::run(args),
         Command::Beacon(args) => beacon::run(args),
         Command::Trigger(args) => trigger::run(args),
+        Command::Firmware(args) => firmware::run(args),
         Command::History(args) => history::run(args),
         Command::Undo(args) => history::undo(args),
         Command::Token(args) => token::run(args),

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """One scenario in the guest: virtual controllers, the real bluetoothd, the gateway under test, a real broker.
 
-usage: scenarios.py SCENARIO RESULTS     (--list prints the scenarios)
+usage: scenarios.py SCENARIO RESULTS     (--list prints the scenarios, --site DIR writes the store of their gateways)
 
 Writes RESULTS/outcome: `passed`, or `FAILED: why`. Every scenario is a function below; its docstring is what must hold.
 """
@@ -476,6 +476,8 @@ def main():
 
 if sys.argv[1] == '--list':
     print('\n'.join(SCENARIOS))
+elif sys.argv[1] == '--site':
+    write_store(Path(sys.argv[2]), [('hci0', 'r1')], MQTT_PORT)
 else:
     RESULTS = Path(sys.argv[2])
     main()

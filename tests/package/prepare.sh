@@ -11,14 +11,15 @@ cargo_deb() {           # prints the path of cargo-deb, after building it if the
     echo "$root/bin/cargo-deb"
 }
 
-debian_root() {         # prints the path of a Debian root of this machine's release, after making it if there is none
-    local suite packages mirror target new
-    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+debian_root() {         # prints the path of a Debian root of this machine's release (or BEACONFENCE_SUITE), after making it if there is none
+    local own suite packages mirror target new
+    own=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    suite=${BEACONFENCE_SUITE:-$own}
     packages=$(grep -hv '^#' "$here/root-packages.txt" | paste -sd,)
     target=$cache/root-$suite-$(echo "$packages" | sha256sum | cut -c1-12)
     if [ ! -d "$target" ]; then
-        mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' "Created-By: Packages" | awk -v s="$suite" '$2 == s { print $1; exit }')
-        [ -n "$mirror" ] || die "apt knows no repository of Debian $suite"
+        mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' "Created-By: Packages" | awk -v s="$own" '$2 == s { print $1; exit }')
+        [ -n "$mirror" ] || die "apt knows no repository of Debian $own"
         mkdir -p "$cache"
         new=$(mktemp -d "$cache/root.XXXXXX")
         chmod 755 "$new"

@@ -130,13 +130,16 @@ secret() {
         mosquitto_passwd -b -c /etc/mosquitto/passwords market-hall secret && chown mosquitto /etc/mosquitto/passwords
         printf "listener 1884 127.0.0.1\npassword_file /etc/mosquitto/passwords\nallow_anonymous false\n" >/etc/mosquitto/secret.conf'
     inside systemd-run --quiet --unit=strict-broker /usr/sbin/mosquitto -c /etc/mosquitto/secret.conf
+    check "a broker that asks for passwords is there" within 10 inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/1884'
     inside sed -i -e 's,:1883",:1884",' -e 's/^#username = .*/username = "market-hall"/' -e 's/^#\(password_file = \)/\1/' $config
     inside sh -c 'mosquitto_sub -h 127.0.0.1 -p 1884 -u market-hall -P secret -q 1 -v -t "beaconfence/v1/#" >/tmp/strict 2>&1 &'
     check "it starts with a secret that only systemd can read" inside systemctl restart beaconfence
-    check "and the broker lets it in" within 15 grep -q '/status .*"state":"online"' <(content /tmp/strict)
+    check "and the broker lets it in" within 15 let_in
     check "its user cannot read the file of the secret" not inside runuser -u beaconfence -- cat /etc/credstore/beaconfence.mqtt-password
     check "check reads the secret as the service does" inside env CREDENTIALS_DIRECTORY=/etc/credstore beaconfence check --config $config
 }
+
+let_in() { content /tmp/strict | grep -q '/status .*"state":"online"'; }
 
 watched() {
     local before
@@ -161,6 +164,7 @@ other_than() { active && [ "$(main_pid)" != "$1" ]; }
 exchanged() {
     local before epoch settings
     epoch=$(epoch) settings=$(content $config)
+    check "it is in an epoch" test -n "$epoch"
     local what package
     for what in upgrade downgrade; do
         package=$newer
@@ -196,7 +200,8 @@ removed() {
 
     # What the test itself has put there.
     inside sh -c 'systemctl stop strict-broker bluez-mock; pkill mosquitto_sub
-        rm -f /etc/dbus-1/system.d/strict.conf /etc/mosquitto/passwords /etc/mosquitto/secret.conf; rmdir /etc/credstore'
+        rm -f /etc/dbus-1/system.d/strict.conf /etc/mosquitto/passwords /etc/mosquitto/secret.conf'
+    grep -qxF /etc/credstore "$results/before" || inside rmdir /etc/credstore
     everything >"$results/after"
     check "nothing is left behind" diff "$results/before" "$results/after"
 }

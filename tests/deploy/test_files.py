@@ -49,9 +49,17 @@ class Monitoring(unittest.TestCase):
         self.assertEqual(code, 0, said)
 
     def test_every_rule_is_tried_and_documented(self):
-        rules = {rule["alert"] for group in yaml.safe_load((self.dir / "alerts.yml").read_text())["groups"] for rule in group["rules"]}
-        tested = {case["alertname"] for test in yaml.safe_load((self.dir / "alerts_test.yml").read_text())["tests"]
-                  for case in test["alert_rule_test"] if case.get("exp_alerts")}
+        rules = {
+            rule["alert"]
+            for group in yaml.safe_load((self.dir / "alerts.yml").read_text())["groups"]
+            for rule in group["rules"]
+        }
+        tested = {
+            case["alertname"]
+            for test in yaml.safe_load((self.dir / "alerts_test.yml").read_text())["tests"]
+            for case in test["alert_rule_test"]
+            if case.get("exp_alerts")
+        }
         self.assertEqual(rules, tested)
         page = (TOP / "docs" / "monitoring.md").read_text()
         self.assertEqual([rule for rule in sorted(rules) if f"`{rule}`" not in page], [])
@@ -82,8 +90,14 @@ class Monitoring(unittest.TestCase):
 
     def test_grafanas_expressions_parse(self):
         board = json.loads((DEPLOY / "grafana" / "beaconfence.json").read_text())
-        rules = [{"record": f"panel:{panel['id']}:{target['refId'].lower()}", "expr": target["expr"].replace("$__rate_interval", "5m")}
-                 for panel in board["panels"] for target in panel["targets"]]
+        rules = [
+            {
+                "record": f"panel:{panel['id']}:{target['refId'].lower()}",
+                "expr": target["expr"].replace("$__rate_interval", "5m"),
+            }
+            for panel in board["panels"]
+            for target in panel["targets"]
+        ]
         (self.dir / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
         code, said = promtool("check", "rules", "panels.yml", cwd=self.dir)
         self.assertEqual(code, 0, said)
@@ -101,7 +115,9 @@ class Monitoring(unittest.TestCase):
                 self.assertNotIn(cell, taken, f"{panel['title']} lies on {taken.get(cell)}")
                 taken[cell] = panel["title"]
         variables = {variable["name"] for variable in board["templating"]["list"]}
-        self.assertEqual(set(re.findall(r"\$\{?(\w+)", json.dumps(board))) - variables - {"__rate_interval", "__all"}, set())
+        self.assertEqual(
+            set(re.findall(r"\$\{?(\w+)", json.dumps(board))) - variables - {"__rate_interval", "__all"}, set()
+        )
 
 
 class Container(unittest.TestCase):
@@ -147,7 +163,12 @@ class Container(unittest.TestCase):
         with tempfile.TemporaryDirectory() as there:
             text = (DEPLOY / "container" / "gateway.toml").read_text().replace("/var/lib/beaconfence", there)
             (Path(there) / "gateway.toml").write_text(text)
-            ended = subprocess.run([os.environ["BEACONFENCE_BIN"], "check", "--config", f"{there}/gateway.toml"], capture_output=True, text=True, timeout=20)
+            ended = subprocess.run(
+                [os.environ["BEACONFENCE_BIN"], "check", "--config", f"{there}/gateway.toml"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+            )
         self.assertEqual(ended.returncode, 0, ended.stderr)
 
     def test_mosquitto_takes_its_settings(self):
@@ -158,12 +179,19 @@ class Container(unittest.TestCase):
             text = (DEPLOY / "container" / "mosquitto.conf").read_text()
             text = text.replace("listener 1883", f"listener {port} 127.0.0.1").replace("/mosquitto/data/", f"{there}/")
             (Path(there) / "broker.conf").write_text(text + "user root\n")
-            broker = subprocess.Popen([shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", f"{there}/broker.conf"], stderr=subprocess.DEVNULL)
+            broker = subprocess.Popen(
+                [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", f"{there}/broker.conf"],
+                stderr=subprocess.DEVNULL,
+            )
             try:
                 limit = time.monotonic() + 10
                 code = 1
                 while code and time.monotonic() < limit and broker.poll() is None:
-                    code = subprocess.run(["mosquitto_pub", "-p", str(port), "-t", "x", "-m", "x", "-q", "1"], capture_output=True, timeout=10).returncode
+                    code = subprocess.run(
+                        ["mosquitto_pub", "-p", str(port), "-t", "x", "-m", "x", "-q", "1"],
+                        capture_output=True,
+                        timeout=10,
+                    ).returncode
                 self.assertEqual(code, 0)
             finally:
                 broker.terminate()

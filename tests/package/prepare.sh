@@ -18,7 +18,8 @@ debian_root() {         # prints the path of a Debian root of this machine's rel
     packages=$(grep -hv '^#' "$here/root-packages.txt" | paste -sd,)
     target=$cache/root-$suite-$(echo "$packages" | sha256sum | cut -c1-12)
     if [ ! -d "$target" ]; then
-        mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' "Created-By: Packages" | awk -v s="$own" '$2 == s { print $1; exit }')
+        mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' "Created-By: Packages" |
+            awk -v s="$own" '$2 == s { print $1; exit }')
         [ -n "$mirror" ] || die "apt knows no repository of Debian $own"
         mkdir -p "$cache"
         new=$(mktemp -d "$cache/root.XXXXXX")

@@ -13,8 +13,8 @@ mode() { [ "$(inside stat -c '%U:%G %a' "$1")" = "$2" ] || { inside stat -c '%n 
 
 # Everything that is in the root, but for what the system itself writes as time goes by.
 everything() {
-    inside find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log -o -path /var/cache \
-        -o -path /var/lib/dpkg -o -path /var/lib/systemd/timers -o -path /var/lib/mosquitto \) -prune -o -print |
+    inside find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp \
+        -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/systemd/timers -o -path /var/lib/mosquitto \) -prune -o -print |
         grep -vxE '/etc/(passwd|group|shadow|gshadow|subuid|subgid)-|/etc/\.pwd\.lock|/var/lib/systemd/random-seed' | sort
     inside cat /etc/passwd /etc/group | sort
 }
@@ -41,7 +41,8 @@ lifecycle() {
 
 installed_package() {
     check "it installs" install_package "$older"
-    check "its user is without a shell and without a password" grep -q '^beaconfence:[x!*]:.*:/usr/sbin/nologin$' <(content /etc/passwd)
+    check "its user is without a shell and without a password" \
+        grep -q '^beaconfence:[x!*]:.*:/usr/sbin/nologin$' <(content /etc/passwd)
     check "its user is in no other group" test "$(inside id -Gn beaconfence)" = beaconfence
     check "it is not started before it is configured" test "$(inside systemctl is-active beaconfence)" = inactive
     check "nor at the next boot" test "$(inside systemctl is-enabled beaconfence)" = disabled
@@ -52,21 +53,25 @@ installed_package() {
     check "the policy" mode /usr/share/dbus-1/system.d/beaconfence.conf "root:root 644"
     check "every other file is root's and writable by nobody else" not grep . <(inside sh -c '
         dpkg -L beaconfence | while read -r file; do find "$file" -maxdepth 0 \( ! -user root -o -perm /022 \) ! -type l; done')
-    check "its template is a configuration file" test "$(inside dpkg-query -W -f '${Conffiles}' beaconfence | awk '{print $1}')" = $config
-    check "bluetoothd will offer advertisement monitors" grep -q '^ExecStart=/usr/libexec/bluetooth/bluetoothd -E' <(inside systemctl cat bluetooth)
+    check "its template is a configuration file" \
+        test "$(inside dpkg-query -W -f '${Conffiles}' beaconfence | awk '{print $1}')" = $config
+    check "bluetoothd will offer advertisement monitors" \
+        grep -q '^ExecStart=/usr/libexec/bluetooth/bluetoothd -E' <(inside systemctl cat bluetooth)
     check "and that bluetoothd is there" inside test -x /usr/libexec/bluetooth/bluetoothd
-    check "the manual is there" inside sh -c 'zcat /usr/share/man/man1/beaconfence.1.gz | grep -q "^.SH"'
+    check "the manual is there" \
+        inside sh -c 'zcat /usr/share/man/man1/beaconfence.1.gz | grep -q "^.SH"'
     check "bash completes" inside bash -n /usr/share/bash-completion/completions/beaconfence
     check "the template passes check as it is" gateway check
     check "the example store passes check" inside beaconfence check --site /usr/share/doc/beaconfence/examples/store
 }
 
 confined() {
-    check "systemd finds no fault in the unit" inside systemd-analyze verify /usr/lib/systemd/system/beaconfence.service
-    check "nor is any line of it unknown to systemd" not grep . <(inside systemd-analyze verify /usr/lib/systemd/system/beaconfence.service 2>&1)
-    inside systemd-analyze security --no-pager --offline=yes /usr/lib/systemd/system/beaconfence.service >"$results/security.log" 2>&1 || true
+    local unit=/usr/lib/systemd/system/beaconfence.service
+    check "systemd finds no fault in the unit" inside systemd-analyze verify $unit
+    check "nor is any line of it unknown to systemd" not grep . <(inside systemd-analyze verify $unit 2>&1)
+    inside systemd-analyze security --no-pager --offline=yes $unit >"$results/security.log" 2>&1 || true
     echo "          $(grep 'Overall exposure' "$results/security.log" | sed 's/^[^O]*//')"
-    check "its exposure is at most 2.0" inside systemd-analyze security --offline=yes --threshold=20 /usr/lib/systemd/system/beaconfence.service
+    check "its exposure is at most 2.0" inside systemd-analyze security --offline=yes --threshold=20 $unit
     check "sysusers and the package agree" inside systemd-analyze cat-config sysusers.d/beaconfence.conf
 }
 
@@ -76,7 +81,8 @@ edited() {
         -e '/EDIT/s/^id = "[^"]*"/id = "market-hall"/' \
         -e '/EDIT/s/^receiver = "[^"]*"/receiver = "ground-west"/' \
         -e '/EDIT/s,^brokers = \["[^"]*"\],brokers = ["mqtt://127.0.0.1:1883"],' $config
-    check "three lines were edited" test "$(inside dpkg --verify beaconfence | wc -l) $(diff "$top/deploy/debian/gateway.toml" "/proc/$init/root$config" | grep -c '^>')" = "1 3"
+    check "three lines were edited" \
+        test "$(diff "$top/deploy/debian/gateway.toml" "/proc/$init/root$config" | grep -c '^>')" = 3
     check "they pass check" gateway check
     # A bus that lets nobody speak to BlueZ, but whom a policy names.
     cat >"/proc/$init/root/etc/dbus-1/system.d/strict.conf" <<'END'
@@ -102,7 +108,9 @@ END
     check "its system calls are filtered" grep -q '^Seccomp:.2$' <(process)
     check "its data is its own" mode $data/beaconfence.redb "beaconfence:beaconfence 600"
     check "the broker knows it" within 10 said gateways/market-hall/status '"state":"online"'
-    check "its web page is there" within 10 inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8090 && printf "GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n" >&3 && grep -qi "200 OK" <&3'
+    check "its web page is there" within 10 inside bash -c '
+        exec 3<>/dev/tcp/127.0.0.1/8090
+        printf "GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n" >&3 && grep -qi "200 OK" <&3'
 }
 
 # said TOPIC TEXT: the broker delivered a message on the topic that has the text.
@@ -118,7 +126,8 @@ knows() { gateway device list --json | grep -qF '"shopper-01"'; }
 events() {
     check "the example store is applied" gateway apply /usr/share/doc/beaconfence/examples/store --yes
     check "it knows the shopper" knows
-    IFS=/ read -r uuid major minor < <(grep -o 'ibeacon:[^,]*' <(grep ',shopper-01,' "$top/deploy/examples/store/beacons.csv") | cut -d: -f2 | head -n 1)
+    IFS=/ read -r uuid major minor < <(grep ',shopper-01,' "$top/deploy/examples/store/beacons.csv" |
+        grep -o 'ibeacon:[^,]*' | cut -d: -f2)
     uuid=${uuid//-/}
     check "the receiver comes up" within 20 said gateways/market-hall/status '"state":"up"'
     check "an advertisement becomes an event at the broker" within 30 heard
@@ -131,12 +140,16 @@ secret() {
         printf "listener 1884 127.0.0.1\npassword_file /etc/mosquitto/passwords\nallow_anonymous false\n" >/etc/mosquitto/secret.conf'
     inside systemd-run --quiet --unit=strict-broker /usr/sbin/mosquitto -c /etc/mosquitto/secret.conf
     check "a broker that asks for passwords is there" within 10 inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/1884'
-    inside sed -i -e 's,:1883",:1884",' -e 's/^#username = .*/username = "market-hall"/' -e 's/^#\(password_file = \)/\1/' $config
-    inside sh -c 'mosquitto_sub -h 127.0.0.1 -p 1884 -u market-hall -P secret -q 1 -v -t "beaconfence/v1/#" >/tmp/strict 2>&1 &'
+    inside sed -i -e 's,:1883",:1884",' -e 's/^#username = .*/username = "market-hall"/' \
+        -e 's/^#\(password_file = \)/\1/' $config
+    inside sh -c '
+        mosquitto_sub -h 127.0.0.1 -p 1884 -u market-hall -P secret -q 1 -v -t "beaconfence/v1/#" >/tmp/strict 2>&1 &'
     check "it starts with a secret that only systemd can read" inside systemctl restart beaconfence
     check "and the broker lets it in" within 15 let_in
-    check "its user cannot read the file of the secret" not inside runuser -u beaconfence -- cat /etc/credstore/beaconfence.mqtt-password
-    check "check reads the secret as the service does" inside env CREDENTIALS_DIRECTORY=/etc/credstore beaconfence check --config $config
+    check "its user cannot read the file of the secret" \
+        not inside runuser -u beaconfence -- cat /etc/credstore/beaconfence.mqtt-password
+    check "check reads the secret as the service does" \
+        inside env CREDENTIALS_DIRECTORY=/etc/credstore beaconfence check --config $config
 }
 
 let_in() { content /tmp/strict | grep -q '/status .*"state":"online"'; }
@@ -155,7 +168,9 @@ watched() {
     check "its event loop says that it turns" test "$(main_pid)" = "$before"
     [ "$before" = 0 ] || inside kill -STOP "$before"
     check "one that stands still is ended and started again" within 25 other_than "$before"
-    inside sh -c 'rm /run/systemd/system/beaconfence.service.d/watchdog.conf; systemctl daemon-reload; systemctl restart beaconfence'
+    inside sh -c '
+        rm /run/systemd/system/beaconfence.service.d/watchdog.conf
+        systemctl daemon-reload; systemctl restart beaconfence'
     check "it runs" active
 }
 other_than() { active && [ "$(main_pid)" != "$1" ]; }
@@ -171,7 +186,8 @@ exchanged() {
         [ $what = upgrade ] || package=$older
         before=$(main_pid)
         check "$what: it installs" install_package "$package"
-        check "$what: that version is there" test "$(inside dpkg-query -W -f '${Version}' beaconfence)" = "$(dpkg-deb -f "$package" Version)"
+        check "$what: that version is there" \
+            test "$(inside dpkg-query -W -f '${Version}' beaconfence)" = "$(dpkg-deb -f "$package" Version)"
         check "$what: it was started again" other_than "$before"
         check "$what: the settings are as they were edited" test "$(content $config)" = "$settings"
         check "$what: it knows the shopper" knows

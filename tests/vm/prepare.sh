@@ -29,6 +29,7 @@ install_packages() {    # install_packages LIST...: the Debian packages that lac
         case $package in
             bluez) as_root systemctl disable bluetooth.service >/dev/null 2>&1 || true ;;
             mosquitto) as_root systemctl disable mosquitto.service >/dev/null 2>&1 || true ;;
+            prometheus) as_root systemctl disable prometheus.service >/dev/null 2>&1 || true ;;
         esac
     done
     [ $status = 0 ] || die "this failed: $command"

@@ -387,6 +387,23 @@ mod tests {
         assert!(before > 25, "{before}");
     }
 
+    #[test]
+    fn the_page_about_monitoring_has_every_figure() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/monitoring.md")).unwrap();
+        let mut all = reading();
+        all.status.counters.extend(COUNTERS.iter().map(|(name, ..)| ((*name).to_owned(), 1)));
+        for line in text(Some(&all), &Outbox::default()).lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let name = match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            };
+            let is_there = [format!("| `{name}` |"), format!("| `{name}{{")].iter().any(|row| page.contains(row));
+            assert!(is_there, "docs/monitoring.md has no row of {name}");
+        }
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn the_process_is_measured() {

@@ -16,7 +16,7 @@ use crate::registry::Registry;
 /// there is a fault; warnings leave it 0.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The gateway's file, checked with its site directory [default: gateway.toml, where --site is not given either]
+    /// The gateway's file, checked with its site directory [default: gateway.toml, or else /etc/beaconfence/gateway.toml, where --site is not given either]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The site directory, in place of the one that gateway.toml names
@@ -30,7 +30,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { mut config, site, json } = args;
     if config.is_none() && site.is_none() {
-        config = Some(PathBuf::from("gateway.toml"));
+        config = Some(super::usual_settings());
     }
     let checked = config::check(config.as_deref(), site.as_deref());
     let (errors, mut out) = (checked.count(Severity::Error), String::new());

@@ -128,6 +128,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The settings that are meant where none are named: those here, or else those of the installed package.
+fn usual_settings() -> std::path::PathBuf {
+    const INSTALLED: &str = "/etc/beaconfence/gateway.toml";
+    let here = std::path::PathBuf::from("gateway.toml");
+    let installed = std::path::PathBuf::from(INSTALLED);
+    if !here.exists() && installed.exists() { installed } else { here }
+}
+
 /// A reader that has seen enough (`| head`) is no error.
 fn quiet_when_nobody_reads(result: anyhow::Result<()>) -> anyhow::Result<()> {
     match result {

@@ -1,6 +1,5 @@
 //! The data directory of a gateway that does not run.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -124,7 +123,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn settings(connect: &Connect) -> anyhow::Result<GatewayConfig> {
     let file = match (&connect.config, &connect.data_dir) {
         (Some(file), _) => file.clone(),
-        (None, None) => PathBuf::from("gateway.toml"),
+        (None, None) => super::usual_settings(),
         (None, Some(dir)) => anyhow::bail!(
             "no gateway runs on {}; to work on the directory itself, name its gateway.toml with --config",
             dir.display()

@@ -28,7 +28,7 @@ const MOST_SHOWN: usize = 10;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The gateway's settings
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::usual_settings())]
     config: PathBuf,
     /// JSON, for programs
     #[arg(long)]

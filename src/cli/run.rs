@@ -22,7 +22,7 @@ use crate::store;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// This gateway's settings
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::usual_settings())]
     config: PathBuf,
     /// Takes in sightings as they are heard elsewhere, too: JSON Lines on standard input (`-`) or a named pipe
     #[arg(long, value_name = "PATH")]

@@ -254,7 +254,7 @@ fn without_a_gateway_it_is_said_how_to_get_one() {
     let ran = run(&["zone", "list"], dir.path(), b"");
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.err.starts_with("error: there is no gateway.toml here; say which gateway is meant with --config FILE"),
+        ran.err.starts_with("error: there is no gateway.toml here, nor in /etc/beaconfence; say which gateway is meant with --config FILE"),
         "{}",
         ran.err
     );

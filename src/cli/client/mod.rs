@@ -45,7 +45,7 @@ const TOKEN_FILE: &str = "BEACONFENCE_TOKEN_FILE";
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Which gateway")]
 pub(super) struct Connect {
-    /// The settings of the gateway on this computer [default: gateway.toml]
+    /// The settings of the gateway on this computer [default: gateway.toml, or else /etc/beaconfence/gateway.toml]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data_dir", "url"])]
     pub(super) config: Option<PathBuf>,
     /// Its data directory, in place of the one that gateway.toml names
@@ -74,10 +74,10 @@ impl Connect {
         if let Some(dir) = &self.data_dir {
             return Ok(Some(dir.clone()));
         }
-        let file = self.config.clone().unwrap_or_else(|| PathBuf::from("gateway.toml"));
+        let file = self.config.clone().unwrap_or_else(crate::cli::usual_settings);
         if self.config.is_none() && !file.exists() {
             anyhow::bail!(
-                "there is no gateway.toml here; say which gateway is meant with --config FILE, --data-dir DIR or --url URL"
+                "there is no gateway.toml here, nor in /etc/beaconfence; say which gateway is meant with --config FILE, --data-dir DIR or --url URL"
             );
         }
         Ok(Some(crate::config::load_gateway(&file)?.0.data_dir))

@@ -1,0 +1,158 @@
+//! Connects to the brokers, and tries what the gateway would do there.
+//!
+//! What is published on trial is under ids that begin with `_`, which no zone, device or rule can have. Where the contract knows states,
+//! it is an empty retained message, which clears what was never there; among events and triggers it is a `CloudEvent` of a type of
+//! its own. Nothing of it stays at the broker.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::{Connection, Right, Rights};
+use crate::clock::wall_clock;
+use crate::config::MqttVersion;
+use crate::model::{GatewayId, SiteId};
+use crate::mqtt::probe::{Answer, Probe, Trial};
+use crate::mqtt::wire::status_topic;
+use crate::mqtt::{Endpoint, Failure, Settings};
+
+/// The id under which is published on trial; ids of the registry begin with a letter or a digit.
+const NOBODY: &str = "_doctor";
+/// The type of what is said where the contract has `CloudEvents`.
+const TYPE: &str = "io.beaconfence.doctor.probe";
+
+/// Connects to each broker once.
+pub async fn connections(settings: &Settings, brokers: &[url::Url]) -> Vec<Connection> {
+    let tried = settings.endpoints().iter().zip(brokers).map(async |(endpoint, broker)| {
+        let began = Instant::now();
+        let outcome = match Probe::connect(settings, endpoint, None).await {
+            Ok(probe) => {
+                let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                probe.close().await;
+                Ok(took)
+            }
+            Err(failure) => Err(failure),
+        };
+        let broker = broker.as_str().trim_end_matches('/').to_owned();
+        Connection { broker, host: endpoint.to_string(), tls: endpoint.tls, outcome }
+    });
+    // One after the other: they may be names of one broker, where a second connection with this client id ends the first.
+    let mut connections = Vec::new();
+    for connection in tried {
+        connections.push(connection.await);
+    }
+    connections
+}
+
+/// What a gateway publishes: the rule that it needs, and what is tried in its place.
+fn trials(site: &SiteId, gateway: &GatewayId) -> Vec<(String, Trial)> {
+    let event = json!({
+        "specversion": "1.0",
+        "id": uuid::Uuid::new_v4().to_string(),
+        "source": format!("/beaconfence/{site}"),
+        "type": TYPE,
+        "time": wall_clock().to_string(),
+        "datacontenttype": "application/json",
+        "data": {"site": site, "gateway": gateway, "about": "a trial of access rights; nothing has happened"},
+    });
+    let said = bytes::Bytes::from(event.to_string());
+    let trial = |topic: String, retain: bool| Trial {
+        topic: format!("{site}/{topic}"),
+        payload: if retain { bytes::Bytes::new() } else { said.clone() },
+        retain,
+    };
+    [
+        ("events/#", trial(format!("events/{NOBODY}/probe"), false)),
+        ("triggers/#", trial(format!("triggers/{NOBODY}/probe"), false)),
+        ("replays/#", trial(format!("replays/{NOBODY}"), false)),
+        ("cards/#", trial(format!("cards/{NOBODY}/probe"), true)),
+        ("presence/#", trial(format!("presence/{NOBODY}"), true)),
+        ("zones/#", trial(format!("zones/{NOBODY}/occupancy"), true)),
+    ]
+    .map(|(rule, trial)| (format!("{site}/{rule}"), trial))
+    .into()
+}
+
+/// Tries everything at one broker. `is_online`: a gateway that runs is connected there, so that its status is known to be allowed.
+///
+/// # Errors
+/// Where there is no connection any more.
+pub async fn rights(
+    settings: &Settings,
+    endpoint: &Endpoint,
+    broker: &str,
+    (site, gateway): (&SiteId, &GatewayId),
+    is_online: bool,
+) -> Result<Rights, Failure> {
+    // Only MQTT 5 has a word for a refusal, and rules are the same in either version.
+    let mut settings = settings.clone().with_version(MqttVersion::V5);
+    let mut probe = match Probe::connect(&settings, endpoint, None).await {
+        Ok(probe) => probe,
+        Err(_) => {
+            settings = settings.with_version(MqttVersion::V3);
+            Probe::connect(&settings, endpoint, None).await?
+        }
+    };
+    let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
+    for (rule, trial) in trials(site, gateway) {
+        let answer = probe.publish(&settings, &trial).await;
+        if matches!(answer, Answer::Ended(_) | Answer::Silent) {
+            probe.close().await;
+            probe = Probe::connect(&settings, endpoint, None).await?;
+        }
+        publish.push(Right { rule: settings.full_topic(&rule), answer });
+    }
+    let replay = format!("{site}/gateways/{gateway}/replay");
+    for filter in [format!("{site}/positions/+"), format!("{site}/devices/+/attributes"), replay] {
+        let answer = probe.subscribe(&settings, &filter).await;
+        // What is retained there comes at once, and is not wanted: each filter gets a connection that ends.
+        probe.close().await;
+        probe = Probe::connect(&settings, endpoint, None).await?;
+        subscribe.push(Right { rule: settings.full_topic(&filter), answer });
+    }
+    probe.close().await;
+    let status = status_topic(site, gateway);
+    let answer = if is_online { Answer::Allowed } else { as_will(&settings, endpoint, &status).await };
+    publish.push(Right { rule: settings.full_topic(&status), answer });
+    Ok(Rights { broker: broker.to_owned(), asked_in: settings.version(), publish, subscribe })
+}
+
+/// A message on trial would be taken for the gateway's status. But it names that topic as the one of its last will, and brokers look at
+/// the right to it when it connects.
+async fn as_will(settings: &Settings, endpoint: &Endpoint, topic: &str) -> Answer {
+    match Probe::connect(settings, endpoint, Some(topic)).await {
+        Ok(probe) => {
+            probe.close().await;
+            Answer::Allowed
+        }
+        Err(Failure::NotAuthorised | Failure::BadCredentials) => {
+            Answer::Refused("not authorized, so the gateway is not let in with its last will".to_owned())
+        }
+        Err(Failure::RefusedByBroker(words)) => Answer::Refused(words),
+        Err(failure) => Answer::Ended(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_can_be_nobodys_and_leaves_nothing() {
+        let (site, gateway) = ("s".parse().unwrap(), "g".parse().unwrap());
+        let trials = trials(&site, &gateway);
+        assert_eq!(trials.len(), 6);
+        for (rule, trial) in trials {
+            let tree = rule.strip_suffix('#').unwrap();
+            let below = trial.topic.strip_prefix(tree).unwrap();
+            let first = below.split('/').next().unwrap();
+            assert!(first.parse::<crate::model::DeviceId>().is_err(), "{first} could be somebody's");
+            assert_eq!(trial.retain, trial.payload.is_empty(), "{}: only nothing is retained", trial.topic);
+            if !trial.retain {
+                let event: serde_json::Value = serde_json::from_slice(&trial.payload).unwrap();
+                assert_eq!((event["type"].as_str(), event["specversion"].as_str()), (Some(TYPE), Some("1.0")));
+                assert!(event["data"]["epoch"].is_null(), "it belongs to no epoch");
+            }
+        }
+    }
+}

@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_clock_of_the_past_fails_whatever_the_system_says() {
         assert_eq!(judged(&Facts { is_past: true, ..facts() }), (Outcome::Failed, Some("clock-not-set")));
-        let later = |ms| Facts { written: Some(Timestamp::from_millis(1_800_000_000_000 + ms)), ..facts() };
+        let later = |ms: i64| Facts { written: Some(Timestamp::from_millis(1_800_000_000_000 + ms)), ..facts() };
         assert_eq!(judged(&later(5_000)).0, Outcome::Ok);
         assert_eq!(judged(&later(3_600_000)), (Outcome::Failed, Some("clock-behind")));
     }

@@ -54,6 +54,9 @@ pub struct Room {
 }
 
 /// Looks, and writes a small file that it takes away again. The directory is not made, and its lock not taken.
+///
+/// # Errors
+/// Where not even the nearest directory that exists can be looked at.
 pub fn probe(config: &GatewayConfig) -> io::Result<Facts> {
     let path = std::path::absolute(&config.data_dir)?;
     let existing = path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/")).to_owned();
@@ -67,7 +70,7 @@ pub fn probe(config: &GatewayConfig) -> io::Result<Facts> {
     });
     let record = if config.record.days > 0 { config.record.max_bytes } else { 0 };
     // On disk an event takes about half of what it is on the wire.
-    let most = (config.outbox.max_bytes + config.outbox.keep_bytes) / 2 + record;
+    let most = u64::midpoint(config.outbox.max_bytes, config.outbox.keep_bytes) + record;
     let database = path.join(DATABASE);
     let database = database.exists().then(|| OpenOptions::new().read(true).write(true).open(&database).map(drop));
     Ok(Facts {

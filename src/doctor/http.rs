@@ -112,7 +112,7 @@ pub fn judge(facts: &Facts) -> Finding {
                     }
                     Some(Owner { pid, name }) => format!("another program, {name} (process {pid})"),
                     None if gateway.is_some() => "a program of another user, or the gateway that runs".to_owned(),
-                    None => "another program".to_owned(),
+                    None => "another program, or by a gateway that another user runs".to_owned(),
                 };
                 let words = "End that program, or give the gateway another port with listen in [http] of gateway.toml";
                 let command = format!("sudo ss -ltnp 'sport = :{port}'");

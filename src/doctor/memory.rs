@@ -79,7 +79,7 @@ mod tests {
     fn what_is_available_counts_and_not_what_there_is() {
         let of = |available| judge(Some(Facts { available, total: 8_000_000_000, is_limited: false })).outcome;
         assert_eq!(
-            [of(4_000_000_000), of(200_000_000), of(30_000_000)],
+            [of(4_000_000_000), of(100_000_000), of(30_000_000)],
             [Outcome::Ok, Outcome::Warning, Outcome::Failed]
         );
         assert_eq!(judge(None).outcome, Outcome::NotTried);

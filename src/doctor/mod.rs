@@ -236,15 +236,20 @@ async fn brokers(request: &Request, checked: &Checked, running: &Running) -> Vec
         return findings;
     };
     let Some(site) = site else {
-        let why = "the site's id, which stands in the topics, is not known until its files are mended";
+        let why = if crate::store::is_there(&config.data_dir) {
+            "the site's id, which stands in the topics, cannot be read in the data directory"
+        } else {
+            "the site's id, which stands in the topics, is not known until its files are mended"
+        };
         findings.extend(none_tried(&rights, "no-site", why));
         return findings;
     };
-    let is_online = running.status.as_ref().is_some_and(|status| {
-        let of = status["delivery"]["broker"].as_str();
-        status["delivery"]["connected"] == true && of == Some(connection.host.as_str())
+    let refused_states = running.status.as_ref().and_then(|status| {
+        let here = status["delivery"]["connected"] == true && status["delivery"]["broker"] == connection.host;
+        here.then(|| status["counters"]["states_refused"].as_u64().unwrap_or(0))
     });
-    let tried = broker::probe::rights(&settings, endpoint, &connection.broker, (&site, &config.id), is_online).await;
+    let ids = (&site, &config.id);
+    let tried = broker::probe::rights(&settings, endpoint, &connection.broker, ids, refused_states).await;
     match tried {
         Ok(rights) => findings.extend(broker::judge_rights(&rights, &account)),
         Err(failure) => {

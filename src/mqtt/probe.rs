@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::client::{self, Client, Driving, Incoming, Outcome, Publish, Session};
 use super::connect::{Endpoint, Settings};
 use super::failure::Failure;
-use super::wire::{ContentType, Message};
+use super::wire::ContentType;
 use crate::config::MqttVersion;
 
 /// How long the broker may take to answer.
@@ -75,16 +75,12 @@ impl Settings {
 }
 
 impl Probe {
-    /// Connects with a clean session. With `will` the right to publish on that topic under the prefix is asked for as a gateway does:
-    /// by naming it as that of the last will. The will is empty, and forgotten when the connection is closed.
+    /// Connects with a clean session and no last will.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub async fn connect(settings: &Settings, endpoint: &Endpoint, will: Option<&str>) -> Result<Self, Failure> {
-        let empty =
-            |topic: &str| Message { topic: topic.to_owned(), payload: Bytes::new(), content_type: ContentType::Json };
-        let will = will.map(empty);
-        let (client, driver) = client::open(settings, endpoint, will.as_ref(), Session::Clean, false)?;
+    pub async fn connect(settings: &Settings, endpoint: &Endpoint) -> Result<Self, Failure> {
+        let (client, driver) = client::open(settings, endpoint, None, Session::Clean, false)?;
         let (tell, mut incoming) = mpsc::channel(CAPACITY);
         let driving = Driving::start(driver, tell);
         loop {
@@ -151,7 +147,7 @@ impl Probe {
         tokio::time::timeout(PATIENCE, answered).await.unwrap_or(Answer::Silent)
     }
 
-    /// Ends the connection in good order, so that no will is published.
+    /// Ends the connection in good order.
     pub async fn close(mut self) {
         let client = self.client.clone();
         let farewell = async {

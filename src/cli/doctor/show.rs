@@ -162,7 +162,7 @@ ok         memory      1.2 GB available
     #[test]
     fn a_narrow_terminal_gets_the_text_below() {
         let out = report(&sample(), Some(40));
-        assert!(out.starts_with("not tried  publish\n  mqtt://b: no broker lets the gateway in\n"), "{out}");
+        assert!(out.starts_with("not tried  publish\n  mqtt://b: no broker lets the gateway\n  in\n"), "{out}");
     }
 
     #[test]

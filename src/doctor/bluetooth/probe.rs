@@ -122,7 +122,7 @@ fn installed() -> Option<(String, String)> {
 #[cfg(target_os = "linux")]
 async fn ask() -> System {
     use zbus::message::Flags;
-    use zbus::{Connection, Error, Message};
+    use zbus::{Connection, Message};
 
     const SERVICE: &str = "org.bluez";
     const BUS: &str = "org.freedesktop.DBus";
@@ -134,7 +134,7 @@ async fn ask() -> System {
     let asked = bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "GetConnectionUnixProcessID", &SERVICE);
     let process = match asked.await {
         Ok(reply) => reply.body().deserialize::<u32>().ok(),
-        Err(Error::MethodError(name, ..)) if name.as_str().ends_with(".NameHasNoOwner") => return System::NoService,
+        Err(error) if is_absent(&error) => return System::NoService,
         // Not every bus says which process it is.
         Err(_) => None,
     };
@@ -153,11 +153,10 @@ async fn ask() -> System {
             Some(adapters) => System::There(Daemon { command: process.map(command).unwrap_or_default() }, adapters),
             None => System::NoAnswer("its objects cannot be read".to_owned()),
         },
-        Err(Error::MethodError(name, words, _)) if name.as_str().ends_with(".AccessDenied") => {
-            System::Denied(words.unwrap_or_default())
+        Err(error) if is_absent(&error) => System::NoService,
+        Err(error) if name(&error).is_some_and(|name| name.ends_with(".AccessDenied")) => {
+            System::Denied(error.to_string())
         }
-        Err(Error::MethodError(name, ..)) if name.as_str().ends_with(".ServiceUnknown") => System::NoService,
-        Err(Error::MethodError(name, ..)) if name.as_str().ends_with(".NameHasNoOwner") => System::NoService,
         Err(error) => System::NoAnswer(error.to_string()),
     }
 }
@@ -165,6 +164,23 @@ async fn ask() -> System {
 #[cfg(not(target_os = "linux"))]
 async fn ask() -> System {
     System::NoBus("this system has no bluetoothd".to_owned())
+}
+
+/// The name of an error that came over the bus.
+#[cfg(target_os = "linux")]
+fn name(error: &zbus::Error) -> Option<String> {
+    match error {
+        zbus::Error::MethodError(name, ..) => Some(name.to_string()),
+        // Those that the bus itself gives have types of their own.
+        zbus::Error::FDO(error) => Some(zbus::DBusError::name(error.as_ref()).to_string()),
+        _ => None,
+    }
+}
+
+/// Whether nobody has that name.
+#[cfg(target_os = "linux")]
+fn is_absent(error: &zbus::Error) -> bool {
+    name(error).is_some_and(|name| name.ends_with(".NameHasNoOwner") || name.ends_with(".ServiceUnknown"))
 }
 
 /// Sends a call, and waits for what comes back.

@@ -2,7 +2,8 @@
 //!
 //! What is published on trial is under ids that begin with `_`, which no zone, device or rule can have. Where the contract knows states,
 //! it is an empty retained message, which clears what was never there; among events and triggers it is a `CloudEvent` of a type of
-//! its own. Nothing of it stays at the broker.
+//! its own. The gateway's status is tried only where no gateway runs, with an empty message that is not retained. Nothing of it
+//! stays at the broker.
 
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ const TYPE: &str = "io.beaconfence.doctor.probe";
 pub async fn connections(settings: &Settings, brokers: &[url::Url]) -> Vec<Connection> {
     let tried = settings.endpoints().iter().zip(brokers).map(async |(endpoint, broker)| {
         let began = Instant::now();
-        let outcome = match Probe::connect(settings, endpoint, None).await {
+        let outcome = match Probe::connect(settings, endpoint).await {
             Ok(probe) => {
                 let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 probe.close().await;
@@ -73,7 +74,15 @@ fn trials(site: &SiteId, gateway: &GatewayId) -> Vec<(String, Trial)> {
     .into()
 }
 
-/// Tries everything at one broker. `is_online`: a gateway that runs is connected there, so that its status is known to be allowed.
+/// The topic of the status, with nothing said. It is not retained, so that the last status stays at the broker; who listens at this
+/// moment takes it for cleared, as that of a gateway that is not there.
+fn of_status(site: &SiteId, gateway: &GatewayId) -> (String, Trial) {
+    let topic = status_topic(site, gateway);
+    (topic.clone(), Trial { topic, payload: bytes::Bytes::new(), retain: false })
+}
+
+/// Tries everything at one broker. Where a gateway runs and is connected there, `refused_states` is how many of its states were
+/// refused; its status is then left alone.
 ///
 /// # Errors
 /// Where there is no connection any more.
@@ -82,55 +91,46 @@ pub async fn rights(
     endpoint: &Endpoint,
     broker: &str,
     (site, gateway): (&SiteId, &GatewayId),
-    is_online: bool,
+    refused_states: Option<u64>,
 ) -> Result<Rights, Failure> {
     // Only MQTT 5 has a word for a refusal, and rules are the same in either version.
     let mut settings = settings.clone().with_version(MqttVersion::V5);
-    let mut probe = match Probe::connect(&settings, endpoint, None).await {
-        Ok(probe) => probe,
-        Err(_) => {
-            settings = settings.with_version(MqttVersion::V3);
-            Probe::connect(&settings, endpoint, None).await?
-        }
+    let mut probe = if let Ok(probe) = Probe::connect(&settings, endpoint).await {
+        probe
+    } else {
+        settings = settings.with_version(MqttVersion::V3);
+        Probe::connect(&settings, endpoint).await?
     };
     let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
-    for (rule, trial) in trials(site, gateway) {
+    let status = refused_states.is_none().then(|| of_status(site, gateway));
+    for (rule, trial) in trials(site, gateway).into_iter().chain(status) {
         let answer = probe.publish(&settings, &trial).await;
         if matches!(answer, Answer::Ended(_) | Answer::Silent) {
             probe.close().await;
-            probe = Probe::connect(&settings, endpoint, None).await?;
+            probe = Probe::connect(&settings, endpoint).await?;
         }
         publish.push(Right { rule: settings.full_topic(&rule), answer });
+    }
+    if let Some(refused) = refused_states {
+        let status = settings.full_topic(&status_topic(site, gateway));
+        let others = publish.iter().any(|right| right.answer != Answer::Allowed);
+        let answer = if refused == 0 || others {
+            Answer::Allowed
+        } else {
+            Answer::Refused("the gateway that runs counts states that were refused".to_owned())
+        };
+        publish.push(Right { rule: status, answer });
     }
     let replay = format!("{site}/gateways/{gateway}/replay");
     for filter in [format!("{site}/positions/+"), format!("{site}/devices/+/attributes"), replay] {
         let answer = probe.subscribe(&settings, &filter).await;
         // What is retained there comes at once, and is not wanted: each filter gets a connection that ends.
         probe.close().await;
-        probe = Probe::connect(&settings, endpoint, None).await?;
+        probe = Probe::connect(&settings, endpoint).await?;
         subscribe.push(Right { rule: settings.full_topic(&filter), answer });
     }
     probe.close().await;
-    let status = status_topic(site, gateway);
-    let answer = if is_online { Answer::Allowed } else { as_will(&settings, endpoint, &status).await };
-    publish.push(Right { rule: settings.full_topic(&status), answer });
     Ok(Rights { broker: broker.to_owned(), asked_in: settings.version(), publish, subscribe })
-}
-
-/// A message on trial would be taken for the gateway's status. But it names that topic as the one of its last will, and brokers look at
-/// the right to it when it connects.
-async fn as_will(settings: &Settings, endpoint: &Endpoint, topic: &str) -> Answer {
-    match Probe::connect(settings, endpoint, Some(topic)).await {
-        Ok(probe) => {
-            probe.close().await;
-            Answer::Allowed
-        }
-        Err(Failure::NotAuthorised | Failure::BadCredentials) => {
-            Answer::Refused("not authorized, so the gateway is not let in with its last will".to_owned())
-        }
-        Err(Failure::RefusedByBroker(words)) => Answer::Refused(words),
-        Err(failure) => Answer::Ended(failure),
-    }
 }
 
 #[cfg(test)]

@@ -81,8 +81,11 @@ pub fn judge(facts: &Facts) -> Finding {
                 "clock-not-synchronised",
                 "the clock is not set yet: no time server has answered since the start, and until then every event is \
                  marked as suspect",
-                Remedy::new("Let the machine reach a time server (UDP port 123), or name one of your network in /etc/systemd/timesyncd.conf")
-                    .command("timedatectl timesync-status"),
+                Remedy::new(
+                    "Let the machine reach a time server (UDP port 123), or name one of your network in \
+                     /etc/systemd/timesyncd.conf",
+                )
+                .command("timedatectl timesync-status"),
             ),
             Some(Network { enabled: false, .. }) => Finding::warning(
                 CHECK,

@@ -116,7 +116,7 @@ impl Outcome {
 pub struct Remedy {
     /// In words: a sentence.
     pub words: String,
-    /// A command that does it, or that shows more.
+    /// A command that does it, or that shows more; or the lines that are to be written somewhere.
     pub command: Option<String>,
 }
 
@@ -215,7 +215,7 @@ impl Finding {
             out.push_str(&remedy.words);
             if let Some(command) = &remedy.command {
                 out.push_str(": ");
-                out.push_str(command);
+                out.push_str(&command.replace('\n', "; "));
             }
         }
         out

@@ -96,7 +96,8 @@ pub fn judge(facts: &Facts) -> Finding {
             "not-served",
             format!("free, but a gateway runs (process {pid}) and does not listen there"),
             Remedy::new(
-                "Restart it, if gateway.toml was changed since it began; within 10 s of a freed address it listens by itself",
+                "Restart it, if gateway.toml was changed since it began; where an address becomes free, it listens there \
+                 within 10 s by itself",
             ),
         ),
         (Err(error), owner, gateway) if error.kind() == io::ErrorKind::AddrInUse => match (owner, gateway) {
@@ -139,7 +140,8 @@ pub fn judge(facts: &Facts) -> Finding {
             "port-forbidden",
             format!("this user may not listen on port {port}"),
             Remedy::new(
-                "Write a port from 1024 on into listen in [http], or give the gateway's unit AmbientCapabilities=CAP_NET_BIND_SERVICE",
+                "Write a port from 1024 on into listen in [http], or give the gateway's unit \
+                 AmbientCapabilities=CAP_NET_BIND_SERVICE",
             ),
         ),
         (Err(error), ..) => {

@@ -1,11 +1,11 @@
 //! Looks at everything that a gateway needs, and says what is wrong and what to do about it.
 //!
-//! Each family of checks has two halves: `probe` finds out facts, and `judge` says what they mean, without a machine. A fault is named
-//! once: what cannot be looked at because of it is "not tried", with the same cause.
+//! Each family of checks has two halves: `probe` finds out facts, and `judge` says what they mean, without a machine. A
+//! fault is named once: what cannot be looked at because of it is "not tried", with the same cause.
 //!
-//! Nothing is changed, and a gateway that runs is not disturbed: the lock of its data directory is not taken, its client ids are
-//! not used, what it hears is asked of it. Two things are written, and taken away again: a small file in the data directory, and
-//! messages on trial at the broker ([`broker::probe`]).
+//! Nothing is changed, and a gateway that runs is not disturbed: the lock of its data directory is not taken, its client
+//! ids are not used, what it hears is asked of it. Two things are written, and taken away again: a small file in the data
+//! directory, and messages on trial at the broker ([`broker::probe`]).
 
 pub mod bluetooth;
 pub mod broker;
@@ -55,6 +55,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether it will be listened for a while.
+    pub fn listens(&self) -> bool {
+        self.wants(&[Check::Hearing]) && !self.listen.is_zero()
+    }
+
     fn wants(&self, checks: &[Check]) -> bool {
         self.only.is_empty() || checks.iter().any(|check| self.only.contains(check))
     }
@@ -96,8 +101,8 @@ pub async fn examine(request: &Request) -> Report {
     Report::new(findings)
 }
 
-/// What can be said at once of a gateway that has just begun: what its own log does not say better. Nothing is published, and nothing
-/// is listened for.
+/// What can be said at once of a gateway that has just begun: what its own log does not say better. Nothing is published,
+/// and nothing is listened for.
 pub async fn at_start(config: GatewayConfig) {
     tokio::time::sleep(AFTER_START).await;
     let nobody: Ask = Arc::new(|_| Ok(None));
@@ -175,7 +180,7 @@ async fn hear(
     running: &Running,
 ) -> Vec<Finding> {
     const CHECK: Check = Check::Hearing;
-    if request.listen.is_zero() {
+    if !request.listens() {
         return none_tried(&[CHECK], "not-asked", "it was not listened (--listen)");
     }
     let assigned = bluetooth::assigned(entries, adapters);

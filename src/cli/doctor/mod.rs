@@ -20,8 +20,8 @@ use crate::model::parse_duration;
 
 /// Looks at all that a gateway needs, and says what is wrong and what to do about it
 ///
-/// Configuration, radios, broker, clock, disk, memory and ports. A gateway that runs is not disturbed. The exit code is 1
-/// where something has failed; warnings leave it 0.
+/// Configuration, radios, broker, clock, disk, memory and ports. A gateway that runs is not disturbed. The exit code is
+/// 1 where something has failed; warnings leave it 0.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The gateway's settings
@@ -47,7 +47,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::log::start("off");
     let only = args.only.iter().filter_map(|name| Check::named(name)).collect();
     let request = doctor::Request { config: args.config, only, listen: args.listen, ask: ask() };
-    if !args.json && std::io::stderr().is_terminal() && !request.listen.is_zero() {
+    if !args.json && std::io::stderr().is_terminal() && request.listens() {
         tell!("looking, and listening for {} s …", request.listen.as_secs());
     }
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;

@@ -21,9 +21,10 @@ pub(super) fn report(report: &Report, width: Option<u16>) -> String {
             None => in_pipe(&mut out, finding),
         }
     }
+    let warnings = report.count(Outcome::Warning);
     let counts = [
         (report.count(Outcome::Failed), "failed"),
-        (report.count(Outcome::Warning), "to be looked at"),
+        (warnings, if warnings == 1 { "warning" } else { "warnings" }),
         (report.count(Outcome::NotTried), "not tried"),
         (report.count(Outcome::Ok), "ok"),
     ];
@@ -89,7 +90,8 @@ fn on_terminal(out: &mut String, finding: &Finding, width: usize) {
         let told = wrapped(&format!("{words}{end}{colon}"), room.saturating_sub(GAP));
         lines.extend(told.iter().enumerate().map(|(at, line)| format!("{} {line}", if at == 0 { "→" } else { " " })));
         // Never wrapped: it is to be copied.
-        lines.extend(remedy.command.as_ref().map(|command| format!("    {}", printable(command))));
+        let commands = remedy.command.iter().flat_map(|command| command.lines());
+        lines.extend(commands.map(|command| format!("    {}", printable(command))));
     }
     for line in lines {
         let _ = writeln!(out, "{:indent$}{line}", "");
@@ -171,6 +173,15 @@ ok         memory      1.2 GB available
         assert_eq!(out.lines().count(), 5, "{out}");
         assert!(out.contains("\nFAILED     clock       the clock was never set"), "{out}");
         assert!(out.contains("see that it is set: sudo timedatectl set-ntp true\n"), "{out}");
+    }
+
+    #[test]
+    fn lines_to_be_written_stand_below_one_another_and_in_one_line_for_a_pipe() {
+        let remedy = Remedy::new("Allow it").command("topic write a/#\ntopic write b/#");
+        let refused = Report::new(vec![Finding::failed(Check::Publish, "refused", "refused", remedy)]);
+        let out = report(&refused, Some(80));
+        assert!(out.contains("    topic write a/#\n                           topic write b/#\n"), "{out}");
+        assert!(report(&refused, None).contains("refused. Allow it: topic write a/#; topic write b/#\n"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is heard, and how often: listened for with the gateway's own way to the radio, or asked of the gateway that runs.
+//! What is heard, and how often: listened for with the gateway's own way to the radio, or asked of the gateway that
+//! runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -90,8 +91,8 @@ pub async fn listen(receivers: &[(ReceiverId, &Adapter)], time: Duration) -> Vec
         .collect()
 }
 
-/// What two documents of a gateway's status, of before and after, say of its receivers. Where it has said nothing new meanwhile, it
-/// is since it began.
+/// What two documents of a gateway's status, of before and after, say of its receivers. Where it has said nothing new
+/// meanwhile, it is since it began.
 pub fn told(before: &Value, after: &Value) -> Vec<Facts> {
     let instant = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let Some(receivers) = after["receivers"].as_object() else { return Vec::new() };
@@ -123,7 +124,8 @@ pub fn judge(facts: &Facts) -> Finding {
         let remedy = Remedy::new(words).command("sudo systemctl restart bluetooth");
         Finding::failed(CHECK, "not-scanning", format!("the radio does not hear: {why}{who}"), remedy)
     } else if facts.advertisements == 0 {
-        let words = "Bring a beacon near and look again; if it is not heard either, look at the antenna, and try another adapter or port";
+        let words = "Bring a beacon near and look again; if it is not heard either, look at the antenna, and try another \
+                     adapter or port";
         Finding::warning(
             CHECK,
             "nothing-heard",

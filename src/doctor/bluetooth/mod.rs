@@ -57,8 +57,8 @@ fn unreachable(system: &System, facts: &Facts) -> Vec<Finding> {
         System::Denied(words) => {
             let message = format!("the D-Bus does not let the user {user} talk to bluetoothd (org.bluez)");
             let remedy = Remedy::new(format!(
-                "Make {user} a member of the group bluetooth and start the gateway anew, or allow it send_destination=\"org.bluez\" in a \
-                 policy file in /etc/dbus-1/system.d"
+                "Make {user} a member of the group bluetooth and start the gateway anew, or allow it \
+                 send_destination=\"org.bluez\" in a policy file in /etc/dbus-1/system.d"
             ))
             .command(format!("sudo usermod -aG bluetooth {user}"));
             let finding = Finding::failed(Check::Dbus, "no-rights", message, remedy).fact("dbus_error", words.as_str());
@@ -217,16 +217,16 @@ fn judge_monitors(
     }
     if !without.is_empty() {
         let message = format!(
-            "bluetoothd offers no advertisement monitors on {without}: the scan is restarted every second, and each beacon is \
-             heard about once a second"
+            "bluetoothd offers no advertisement monitors on {without}: the scan is restarted every second, and each \
+             beacon is heard about once a second"
         );
         let path = installed.map_or("/usr/libexec/bluetooth/bluetoothd", |(path, _)| path.as_str());
         let remedy = if daemon.is_experimental() {
             Remedy::new("It runs with -E already: install BlueZ 5.66 or later, and a kernel of the same age or newer")
         } else {
             Remedy::new(format!(
-                "Start bluetoothd with -E (experimental): write, below [Service], the lines \"ExecStart=\" and \"ExecStart={path} -E\", \
-                 as firmware-config/bluetooth.service.d has them"
+                "Start bluetoothd with -E (experimental): write, below [Service], the lines \"ExecStart=\" and \
+                 \"ExecStart={path} -E\", as firmware-config/bluetooth.service.d has them"
             ))
             .command("sudo systemctl edit bluetooth && sudo systemctl restart bluetooth")
         };

@@ -101,7 +101,8 @@ fn explained(failure: &Failure, connection: &Connection, account: &Account) -> (
         Failure::Certificate(why) if why.contains("authority") => {
             let remedy = match &account.ca_file {
                 Some(file) => format!(
-                    "Put the certificate of the authority that signed the broker's into {}: ca_file in [mqtt] names that file",
+                    "Put the certificate of the authority that signed the broker's into {}, which ca_file in [mqtt] names; \
+                     the last of the chain that this shows says who that is",
                     file.display()
                 ),
                 None => "Name the file with the authority that signed the broker's certificate as ca_file in [mqtt]"
@@ -141,7 +142,8 @@ fn explained(failure: &Failure, connection: &Connection, account: &Account) -> (
         }
         Failure::Closed | Failure::ClosedAgain { .. } if !tls => {
             let message = "the broker closes the connection without a word: it may expect TLS on this port".to_owned();
-            let words = "Write mqtts:// in place of mqtt://, or the port without TLS (mostly 1883); the broker's log says why it closed";
+            let words = "Write mqtts:// in place of mqtt://, or the port without TLS (mostly 1883); this shows whether it \
+                         speaks TLS";
             ("closed", message, Remedy::new(words).command(show))
         }
         Failure::Protocol(_) if !tls => {
@@ -167,8 +169,8 @@ fn refused(account: &Account) -> (&'static str, String, Remedy) {
         file.map_or_else(|| "a file that password_file in [mqtt] names".to_owned(), |file| file.display().to_string());
     let (trial, own) = &account.client_ids;
     let words = format!(
-        "Put the password that the broker has for \"{username}\" into {file}. If it is right, the broker may bind accounts to client ids: this \
-         trial connected as {trial}, the gateway does as {own}"
+        "Put the password that the broker has for \"{username}\" into {file}. If it is right, the broker may bind \
+         accounts to client ids: this trial connected as {trial}, the gateway does as {own}"
     );
     ("bad-password", message, Remedy::new(words))
 }
@@ -185,6 +187,8 @@ pub struct Right {
 /// All that the broker says.
 #[derive(Debug, Clone)]
 pub struct Rights {
+    /// What all of its topics begin with, such as `beaconfence/v1/store-1/`.
+    pub root: String,
     /// At which broker.
     pub broker: String,
     /// In which version it was asked.
@@ -206,7 +210,9 @@ pub fn judge_rights(rights: &Rights, account: &Account) -> [Finding; 2] {
 fn judge_all(check: Check, rights: &Rights, all: &[Right], account: &Account) -> Finding {
     let writes = check == Check::Publish;
     let (verb, access) = if writes { ("publish", "write") } else { ("subscribe", "read") };
-    let list = |rules: &[&Right]| rules.iter().map(|right| right.rule.as_str()).collect::<Vec<_>>().join(", ");
+    let short = |right: &Right| right.rule.strip_prefix(&rights.root).unwrap_or(&right.rule).to_owned();
+    let list = |rules: &[&Right]| rules.iter().map(|right| short(right)).collect::<Vec<_>>().join(", ");
+    let root = rights.root.as_str();
     let is_refused = |right: &&Right| matches!(right.answer, Answer::Refused(_) | Answer::Ended(_));
     let refused: Vec<&Right> = all.iter().filter(is_refused).collect();
     let silent: Vec<&Right> = all.iter().filter(|right| right.answer == Answer::Silent).collect();
@@ -218,22 +224,19 @@ fn judge_all(check: Check, rights: &Rights, all: &[Right], account: &Account) ->
             Answer::Ended(_) => "it ends the connection".to_owned(),
             _ => String::new(),
         };
-        let message = format!("the broker does not let {who} {verb} to {}: {why}", list(&refused));
+        let message = format!("the broker does not let {who} {verb} below {root} to {} ({why})", list(&refused));
         let lines: Vec<String> = refused.iter().map(|right| format!("topic {access} {}", right.rule)).collect();
-        let words = format!(
-            "Allow it in the broker's access rules; in an acl_file of Mosquitto, below the account's user line: {}",
-            lines.join("; ")
-        );
-        Finding::failed(check, "refused", message, Remedy::new(words))
+        let words = "Allow it in the broker's access rules; in an acl_file of Mosquitto, below the line of the account";
+        Finding::failed(check, "refused", message, Remedy::new(words).command(lines.join("\n")))
     } else if !silent.is_empty() {
-        let message = format!("the broker does not answer to what is {verb}ed: {}", list(&silent))
-            .replace("subscribeed", "subscribed");
+        let message =
+            format!("the broker gives no answer where {who} wants to {verb} below {root} to {}", list(&silent));
         let words = "Look into the broker's log, whether it is overloaded or drops what it forbids";
         Finding::warning(check, "no-answer", message, Remedy::new(words))
     } else if writes && rights.asked_in == MqttVersion::V3 {
         let message = format!(
-            "acknowledged, which says nothing in MQTT 3.1.1: it has no word for \"refused\", and this broker speaks no other version. \
-             {who} needs the right to write {}",
+            "acknowledged, which says nothing in MQTT 3.1.1: it has no word for \"refused\", and this broker speaks no \
+             other version. {who} needs the right to write {}",
             list(&all.iter().collect::<Vec<_>>())
         );
         Finding::not_tried(check, "cannot-tell", message)
@@ -312,18 +315,21 @@ mod tests {
         let right = |rule: &str, answer| Right { rule: rule.to_owned(), answer };
         let publish = vec![right("p/s/events/#", answer), right("p/s/triggers/#", Answer::Allowed)];
         let subscribe = vec![right("p/s/positions/+", Answer::Allowed)];
-        judge_rights(&Rights { broker: "mqtt://b".to_owned(), asked_in, publish, subscribe }, &account())
+        judge_rights(
+            &Rights { root: "p/s/".to_owned(), broker: "mqtt://b".to_owned(), asked_in, publish, subscribe },
+            &account(),
+        )
     }
 
     #[test]
     fn a_topic_that_is_refused_is_named_with_the_rule_that_allows_it() {
         let [publish, subscribe] = rights(MqttVersion::V5, Answer::Refused("not authorized".to_owned()));
         assert_eq!((publish.outcome, publish.cause), (Outcome::Failed, Some("refused")));
-        assert_eq!(publish.message, "the broker does not let \"gw\" publish to p/s/events/#: not authorized");
+        assert_eq!(publish.message, "the broker does not let \"gw\" publish below p/s/ to events/# (not authorized)");
         assert!(publish.sentence().ends_with("topic write p/s/events/#"), "{}", publish.sentence());
         assert_eq!(subscribe.outcome, Outcome::Ok);
         let [publish, _] = rights(MqttVersion::V3, Answer::Ended(Failure::Closed));
-        assert!(publish.message.ends_with("it ends the connection"), "{}", publish.message);
+        assert!(publish.message.ends_with("(it ends the connection)"), "{}", publish.message);
     }
 
     #[test]

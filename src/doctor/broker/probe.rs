@@ -1,9 +1,9 @@
 //! Connects to the brokers, and tries what the gateway would do there.
 //!
-//! What is published on trial is under ids that begin with `_`, which no zone, device or rule can have. Where the contract knows states,
-//! it is an empty retained message, which clears what was never there; among events and triggers it is a `CloudEvent` of a type of
-//! its own. The gateway's status is tried only where no gateway runs, with an empty message that is not retained. Nothing of it
-//! stays at the broker.
+//! What is published on trial is under ids that begin with `_`, which no zone, device or rule can have. Where the contract
+//! knows states, it is an empty retained message, which clears what was never there; among events and triggers it is a
+//! `CloudEvent` of a type of its own. The gateway's status is tried only where no gateway runs, with an empty message that
+//! is not retained. Nothing of it stays at the broker.
 
 use std::time::Instant;
 
@@ -37,7 +37,8 @@ pub async fn connections(settings: &Settings, brokers: &[url::Url]) -> Vec<Conne
         let broker = broker.as_str().trim_end_matches('/').to_owned();
         Connection { broker, host: endpoint.to_string(), tls: endpoint.tls, outcome }
     });
-    // One after the other: they may be names of one broker, where a second connection with this client id ends the first.
+    // One after the other: they may be names of one broker, where a second connection with this client id ends the
+    // first.
     let mut connections = Vec::new();
     for connection in tried {
         connections.push(connection.await);
@@ -74,15 +75,15 @@ fn trials(site: &SiteId, gateway: &GatewayId) -> Vec<(String, Trial)> {
     .into()
 }
 
-/// The topic of the status, with nothing said. It is not retained, so that the last status stays at the broker; who listens at this
-/// moment takes it for cleared, as that of a gateway that is not there.
+/// The topic of the status, with nothing said. It is not retained, so that the last status stays at the broker; who listens
+/// at this moment takes it for cleared, as that of a gateway that is not there.
 fn of_status(site: &SiteId, gateway: &GatewayId) -> (String, Trial) {
     let topic = status_topic(site, gateway);
     (topic.clone(), Trial { topic, payload: bytes::Bytes::new(), retain: false })
 }
 
-/// Tries everything at one broker. Where a gateway runs and is connected there, `refused_states` is how many of its states were
-/// refused; its status is then left alone.
+/// Tries everything at one broker. Where a gateway runs and is connected there, `refused_states` is how many of its
+/// states were refused; its status is then left alone.
 ///
 /// # Errors
 /// Where there is no connection any more.
@@ -130,7 +131,13 @@ pub async fn rights(
         subscribe.push(Right { rule: settings.full_topic(&filter), answer });
     }
     probe.close().await;
-    Ok(Rights { broker: broker.to_owned(), asked_in: settings.version(), publish, subscribe })
+    Ok(Rights {
+        root: settings.full_topic(&format!("{site}/")),
+        broker: broker.to_owned(),
+        asked_in: settings.version(),
+        publish,
+        subscribe,
+    })
 }
 
 #[cfg(test)]

@@ -96,8 +96,8 @@ pub fn judge(facts: &Facts) -> Finding {
             "not-served",
             format!("free, but a gateway runs (process {pid}) and does not listen there"),
             Remedy::new(
-                "Restart it, if gateway.toml was changed since it began; where an address becomes free, it listens there \
-                 within 10 s by itself",
+                "Restart it, if gateway.toml was changed since it began; where an address becomes free, it listens \
+                 there within 10 s by itself",
             ),
         ),
         (Err(error), owner, gateway) if error.kind() == io::ErrorKind::AddrInUse => match (owner, gateway) {

@@ -3,9 +3,9 @@
 //! Each family of checks has two halves: `probe` finds out facts, and `judge` says what they mean, without a machine. A
 //! fault is named once: what cannot be looked at because of it is "not tried", with the same cause.
 //!
-//! Nothing is changed, and a gateway that runs is not disturbed: the lock of its data directory is not taken, its client
-//! ids are not used, what it hears is asked of it. Two things are written, and taken away again: a small file in the data
-//! directory, and messages on trial at the broker ([`broker::probe`]).
+//! Nothing is changed, and a gateway that runs is not disturbed: the lock of its data directory is not taken, its
+//! client ids are not used, what it hears is asked of it. Two things are written, and taken away again: a small file in
+//! the data directory, and messages on trial at the broker ([`broker::probe`]).
 
 pub mod bluetooth;
 pub mod broker;
@@ -101,8 +101,8 @@ pub async fn examine(request: &Request) -> Report {
     Report::new(findings)
 }
 
-/// What can be said at once of a gateway that has just begun: what its own log does not say better. Nothing is published,
-/// and nothing is listened for.
+/// What can be said at once of a gateway that has just begun: what its own log does not say better. Nothing is
+/// published, and nothing is listened for.
 pub async fn at_start(config: GatewayConfig) {
     tokio::time::sleep(AFTER_START).await;
     let nobody: Ask = Arc::new(|_| Ok(None));

@@ -124,8 +124,8 @@ pub fn judge(facts: &Facts) -> Finding {
         let remedy = Remedy::new(words).command("sudo systemctl restart bluetooth");
         Finding::failed(CHECK, "not-scanning", format!("the radio does not hear: {why}{who}"), remedy)
     } else if facts.advertisements == 0 {
-        let words = "Bring a beacon near and look again; if it is not heard either, look at the antenna, and try another \
-                     adapter or port";
+        let words = "Bring a beacon near and look again; if it is not heard either, look at the antenna, and try \
+                     another adapter or port";
         Finding::warning(
             CHECK,
             "nothing-heard",

@@ -101,8 +101,8 @@ fn explained(failure: &Failure, connection: &Connection, account: &Account) -> (
         Failure::Certificate(why) if why.contains("authority") => {
             let remedy = match &account.ca_file {
                 Some(file) => format!(
-                    "Put the certificate of the authority that signed the broker's into {}, which ca_file in [mqtt] names; \
-                     the last of the chain that this shows says who that is",
+                    "Put the certificate of the authority that signed the broker's into {}, which ca_file in [mqtt] \
+                     names; the last of the chain that this shows says who that is",
                     file.display()
                 ),
                 None => "Name the file with the authority that signed the broker's certificate as ca_file in [mqtt]"
@@ -142,8 +142,8 @@ fn explained(failure: &Failure, connection: &Connection, account: &Account) -> (
         }
         Failure::Closed | Failure::ClosedAgain { .. } if !tls => {
             let message = "the broker closes the connection without a word: it may expect TLS on this port".to_owned();
-            let words = "Write mqtts:// in place of mqtt://, or the port without TLS (mostly 1883); this shows whether it \
-                         speaks TLS";
+            let words = "Write mqtts:// in place of mqtt://, or the port without TLS (mostly 1883); this shows whether \
+                         it speaks TLS";
             ("closed", message, Remedy::new(words).command(show))
         }
         Failure::Protocol(_) if !tls => {

@@ -1,9 +1,9 @@
 //! Connects to the brokers, and tries what the gateway would do there.
 //!
-//! What is published on trial is under ids that begin with `_`, which no zone, device or rule can have. Where the contract
-//! knows states, it is an empty retained message, which clears what was never there; among events and triggers it is a
-//! `CloudEvent` of a type of its own. The gateway's status is tried only where no gateway runs, with an empty message that
-//! is not retained. Nothing of it stays at the broker.
+//! What is published on trial is under ids that begin with `_`, which no zone, device or rule can have. Where the
+//! contract knows states, it is an empty retained message, which clears what was never there; among events and triggers
+//! it is a `CloudEvent` of a type of its own. The gateway's status is tried only where no gateway runs, with an empty
+//! message that is not retained. Nothing of it stays at the broker.
 
 use std::time::Instant;
 
@@ -75,8 +75,8 @@ fn trials(site: &SiteId, gateway: &GatewayId) -> Vec<(String, Trial)> {
     .into()
 }
 
-/// The topic of the status, with nothing said. It is not retained, so that the last status stays at the broker; who listens
-/// at this moment takes it for cleared, as that of a gateway that is not there.
+/// The topic of the status, with nothing said. It is not retained, so that the last status stays at the broker; who
+/// listens at this moment takes it for cleared, as that of a gateway that is not there.
 fn of_status(site: &SiteId, gateway: &GatewayId) -> (String, Trial) {
     let topic = status_topic(site, gateway);
     (topic.clone(), Trial { topic, payload: bytes::Bytes::new(), retain: false })

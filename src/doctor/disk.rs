@@ -173,17 +173,17 @@ pub fn judge_directory(facts: &Facts) -> Finding {
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let existing = facts.existing.display();
-            let message = format!(
-                "{} may not write to {existing}, which belongs to {}",
-                user_name(facts.user),
-                user_name(facts.owner)
-            );
-            let remedy = if is_there {
-                Remedy::new("Run this as the gateway's user, or give it the directory").command(give(&path.to_string()))
-            } else {
-                let user = user_name(facts.user);
+            let (user, owner) = (user_name(facts.user), user_name(facts.owner));
+            let message = format!("the user {user} may not write to {existing}, which belongs to {owner}");
+            let remedy = if !is_there {
                 let command = format!("sudo install -d -m 700 -o {user} {path}");
-                Remedy::new(format!("Make {path} for the gateway's user")).command(command)
+                Remedy::new(format!("Make {path} for the gateway's user; if that is {user}")).command(command)
+            } else if facts.owner != 0 {
+                let command = format!("sudo -u {owner} beaconfence doctor");
+                Remedy::new(format!("Run this as the gateway's user; if that is {owner}")).command(command)
+            } else {
+                let words = format!("Run this as the gateway's user; if that is {user}, give it the directory");
+                Remedy::new(words).command(give(&path.to_string()))
             };
             return Finding::failed(CHECK, "not-writable", message, remedy);
         }
@@ -198,8 +198,8 @@ pub fn judge_directory(facts: &Facts) -> Finding {
     if let Some(Err(error)) = &facts.database {
         let file = facts.path.join(DATABASE);
         let message = format!("{} cannot be opened by {}: {error}", file.display(), user_name(facts.user));
-        let remedy =
-            Remedy::new("Run this as the gateway's user, or give it the files").command(give(&path.to_string()));
+        let remedy = Remedy::new("Run this as the gateway's user; if you do, give it the files")
+            .command(give(&path.to_string()));
         return Finding::failed(CHECK, "not-readable", message, remedy);
     }
     let took = facts.trial.as_ref().map_or(Duration::ZERO, |took| *took);
@@ -296,7 +296,11 @@ mod tests {
     fn a_directory_of_somebody_else_says_whose_it_is() {
         let denied = Facts { trial: Err(io::ErrorKind::PermissionDenied.into()), user: 4_000_000_001, ..facts() };
         assert_eq!(causes(&denied), [FINE, (Outcome::Failed, Some("not-writable"))]);
-        assert!(judge_directory(&denied).sentence().contains("4000000001 may not write to /data"));
+        assert!(
+            judge_directory(&denied)
+                .sentence()
+                .contains("the user 4000000001 may not write to /data, which belongs to")
+        );
         let files = Facts { database: Some(Err(io::ErrorKind::PermissionDenied.into())), ..facts() };
         assert_eq!(causes(&files)[1], (Outcome::Failed, Some("not-readable")));
         let root = Facts { user: 0, ..facts() };

@@ -11,8 +11,10 @@ Writes RESULTS/outcome: `passed`, or `FAILED: why`. Every case is a function bel
 import json
 import os
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -344,6 +346,54 @@ def rights_in_3_1_1():
     machine.expect('publish', 'refused', f'publish below {PREFIX}/ to cards/# (', f'topic write {PREFIX}/cards/#')
 
 
+class OldBroker(socketserver.StreamRequestHandler):
+    """As much of a broker of MQTT 3.1.1 as is asked of it here. It refuses a publication by ending the connection."""
+    refuses = True
+
+    def handle(self):
+        while head := self.rfile.read(1):
+            length, shift = 0, 0
+            while True:
+                byte = self.rfile.read(1)[0]
+                length |= (byte & 127) << shift
+                shift += 7
+                if byte < 128:
+                    break
+            body = self.rfile.read(length)
+            kind = head[0] >> 4
+            if kind == 1:
+                self.wfile.write(b'\x20\x02\x00' + (b'\x00' if body[6] == 4 else b'\x01'))
+                if body[6] != 4:
+                    return
+            elif kind == 3:
+                end_of_topic = 2 + int.from_bytes(body[:2], 'big')
+                if self.refuses and b'/cards/' in body[2:end_of_topic]:
+                    return
+                self.wfile.write(b'\x40\x02' + body[end_of_topic:end_of_topic + 2])
+            elif kind == 8:
+                self.wfile.write(b'\x90\x03' + body[:2] + (b'\x80' if self.refuses and b'/attributes' in body else b'\x01'))
+            elif kind == 14:
+                return
+
+
+def broker_of_3_1_1():
+    """A broker that only speaks MQTT 3.1.1: what ends the connection is refused; where all is acknowledged, nothing can be told."""
+    machine = Machine(mqtt_version='3.1.1')
+    with socketserver.ThreadingTCPServer(('127.0.0.1', 0), OldBroker) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        machine.config.write_text(machine.config.read_text().replace(f'mqtts://localhost:{machine.port}', f'mqtt://127.0.0.1:{server.server_address[1]}'))
+        look = lambda: {f['check']: f for f in machine.report('--only', 'broker', 'publish', 'subscribe')['findings']}
+        found = look()
+        check(found['broker']['outcome'] == 'ok', f'{found["broker"]}')
+        check(found['publish']['cause'] == 'refused' and 'to cards/# (it ends the connection)' in found['publish']['message'], f'{found["publish"]}')
+        check(found['subscribe']['cause'] == 'refused' and 'to devices/+/attributes (' in found['subscribe']['message'], f'{found["subscribe"]}')
+        OldBroker.refuses = False
+        found = look()
+        check((found['publish']['outcome'], found['publish']['cause']) == ('not_tried', 'cannot-tell'), f'{found["publish"]}')
+        check(found['subscribe']['outcome'] == 'ok', f'{found["subscribe"]}')
+
+
 def beside_a_gateway():
     """A gateway that runs is recognised, asked for what it hears, and not disturbed."""
     machine = Machine()
@@ -384,7 +434,7 @@ def at_start():
 
 CASES = {function.__name__.replace('_', '-'): function for function in [
     healthy, no_adapter, powered_off, no_rights, no_daemon, no_monitors, wrong_password, bad_ca, clock_off, disk_full, port_taken, bad_zone,
-    refused_topics, rights_in_3_1_1, beside_a_gateway, at_start]}
+    refused_topics, rights_in_3_1_1, broker_of_3_1_1, beside_a_gateway, at_start]}
 
 
 def main():

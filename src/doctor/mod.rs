@@ -29,6 +29,7 @@ use crate::mqtt::{Settings, client_id};
 use bluetooth::hearing;
 use bluetooth::probe::System;
 use broker::Account;
+use broker::probe::OwnStatus;
 use finding::{Check, Finding, Report};
 
 /// How long anybody may take to answer one question.
@@ -78,6 +79,23 @@ struct Running {
     process: Option<u32>,
     /// Its status, where it could be asked.
     status: Option<Value>,
+    /// This user may not see whether one runs.
+    is_hidden: bool,
+}
+
+impl Running {
+    fn own_status(&self, broker: &str) -> OwnStatus {
+        let Some(status) = &self.status else {
+            let may_run = self.process.is_some() || self.is_hidden;
+            return if may_run { OwnStatus::Unknown } else { OwnStatus::Free };
+        };
+        let is_there = status["delivery"]["connected"] == true && status["delivery"]["broker"] == broker;
+        if is_there {
+            OwnStatus::Published(status["counters"]["states_refused"].as_u64().unwrap_or(0))
+        } else {
+            OwnStatus::Unknown
+        }
+    }
 }
 
 /// Looks at everything.
@@ -133,13 +151,18 @@ fn none_tried(checks: &[Check], cause: &'static str, why: &str) -> Vec<Finding> 
 const NO_CONFIG: (&str, &str) = ("no-config", "gateway.toml cannot be used as it is");
 
 async fn running(data_dir: &Path, ask: &Ask) -> Running {
-    let mut process = None;
+    let mut running = Running::default();
     for socket in [crate::http::SOCKET, crate::gateway::control::SOCKET] {
-        if let Ok(stream) = tokio::net::UnixStream::connect(data_dir.join(socket)).await {
-            process = process.or_else(|| u32::try_from(stream.peer_cred().ok()?.pid()?).ok());
+        match tokio::net::UnixStream::connect(data_dir.join(socket)).await {
+            Ok(stream) => {
+                let pid = || u32::try_from(stream.peer_cred().ok()?.pid()?).ok();
+                running.process = running.process.or_else(pid);
+            }
+            Err(error) => running.is_hidden |= error.kind() == std::io::ErrorKind::PermissionDenied,
         }
     }
-    Running { process, status: status(data_dir, ask).await }
+    running.status = status(data_dir, ask).await;
+    running
 }
 
 async fn status(data_dir: &Path, ask: &Ask) -> Option<Value> {
@@ -249,12 +272,9 @@ async fn brokers(request: &Request, checked: &Checked, running: &Running) -> Vec
         findings.extend(none_tried(&rights, "no-site", why));
         return findings;
     };
-    let refused_states = running.status.as_ref().and_then(|status| {
-        let here = status["delivery"]["connected"] == true && status["delivery"]["broker"] == connection.host;
-        here.then(|| status["counters"]["states_refused"].as_u64().unwrap_or(0))
-    });
+    let own_status = running.own_status(&connection.host);
     let ids = (&site, &config.id);
-    let tried = broker::probe::rights(&settings, endpoint, &connection.broker, ids, refused_states).await;
+    let tried = broker::probe::rights(&settings, endpoint, &connection.broker, ids, own_status).await;
     match tried {
         Ok(rights) => findings.extend(broker::judge_rights(&rights, &account)),
         Err(failure) => {
@@ -332,4 +352,23 @@ async fn http(request: &Request, config: Option<&GatewayConfig>, running: &Runni
         addresses.into_iter().map(|address| http::judge(&http::probe(address, process))).collect()
     });
     looked.await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_status_of_a_gateway_that_may_run_is_left_alone() {
+        let nobody = Running::default();
+        assert_eq!(nobody.own_status("b:1"), OwnStatus::Free);
+        assert_eq!(Running { is_hidden: true, ..nobody.clone() }.own_status("b:1"), OwnStatus::Unknown);
+        assert_eq!(Running { process: Some(7), ..nobody.clone() }.own_status("b:1"), OwnStatus::Unknown);
+        let status = json!({"delivery": {"connected": true, "broker": "b:1"}, "counters": {"states_refused": 2}});
+        let running = Running { process: Some(7), status: Some(status), is_hidden: false };
+        assert_eq!(running.own_status("b:1"), OwnStatus::Published(2));
+        assert_eq!(running.own_status("c:1"), OwnStatus::Unknown, "it is connected to another broker");
+    }
 }

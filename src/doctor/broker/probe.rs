@@ -82,8 +82,18 @@ fn of_status(site: &SiteId, gateway: &GatewayId) -> (String, Trial) {
     (topic.clone(), Trial { topic, payload: bytes::Bytes::new(), retain: false })
 }
 
-/// Tries everything at one broker. Where a gateway runs and is connected there, `refused_states` is how many of its
-/// states were refused; its status is then left alone.
+/// What is known of the gateway's own status at this broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnStatus {
+    /// No gateway runs: it may be tried.
+    Free,
+    /// A gateway runs and is connected there, and so many of its states were refused.
+    Published(u64),
+    /// A gateway runs, or may run, and is not known to be connected there: its status is left alone.
+    Unknown,
+}
+
+/// Tries everything at one broker.
 ///
 /// # Errors
 /// Where there is no connection any more.
@@ -92,7 +102,7 @@ pub async fn rights(
     endpoint: &Endpoint,
     broker: &str,
     (site, gateway): (&SiteId, &GatewayId),
-    refused_states: Option<u64>,
+    own_status: OwnStatus,
 ) -> Result<Rights, Failure> {
     // Only MQTT 5 has a word for a refusal, and rules are the same in either version.
     let mut settings = settings.clone().with_version(MqttVersion::V5);
@@ -103,7 +113,7 @@ pub async fn rights(
         Probe::connect(&settings, endpoint).await?
     };
     let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
-    let status = refused_states.is_none().then(|| of_status(site, gateway));
+    let status = (own_status == OwnStatus::Free).then(|| of_status(site, gateway));
     for (rule, trial) in trials(site, gateway).into_iter().chain(status) {
         let answer = probe.publish(&settings, &trial).await;
         if matches!(answer, Answer::Ended(_) | Answer::Silent) {
@@ -112,7 +122,7 @@ pub async fn rights(
         }
         publish.push(Right { rule: settings.full_topic(&rule), answer });
     }
-    if let Some(refused) = refused_states {
+    if let OwnStatus::Published(refused) = own_status {
         let status = settings.full_topic(&status_topic(site, gateway));
         let others = publish.iter().any(|right| right.answer != Answer::Allowed);
         let answer = if refused == 0 || others {

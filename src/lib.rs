@@ -48,4 +48,6 @@ mod throttle;
 pub mod gateway;
 pub mod http;
 
+pub mod doctor;
+
 pub mod cli;

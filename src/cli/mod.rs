@@ -22,6 +22,7 @@ mod completions;
 mod decode;
 pub mod demo;
 mod device;
+mod doctor;
 mod events;
 mod export;
 mod faults;
@@ -61,6 +62,7 @@ enum Command {
     Demo(demo::Args),
     Run(run::Args),
     Check(check::Args),
+    Doctor(doctor::Args),
     Decode(decode::Args),
     Replay(replay::Args),
     Calibrate(calibrate::Args),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Decode(args) => decode::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Calibrate(args) => calibrate::run(args),

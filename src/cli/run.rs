@@ -46,6 +46,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             stop.await;
             let _ = shutdown.send(true);
         });
+        // Beside the start, which it neither holds up nor prevents.
+        tokio::spawn(crate::doctor::at_start(config.clone()));
         gateway::run(config, first, feed, stopped).await?;
         Ok(ExitCode::SUCCESS)
     })

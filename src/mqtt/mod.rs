@@ -17,6 +17,7 @@ mod connect;
 mod failure;
 mod inbound;
 pub mod outbox;
+pub mod probe;
 mod publisher;
 mod session;
 mod states;

@@ -8,7 +8,7 @@
 //! (what a device said last), [`freshness`] (how far behind we are), [`watchdog`] (whether the radio hears, and what to
 //! do where it does not). Around them: `bluez` on Linux, `portable` elsewhere.
 
-mod assign;
+pub(crate) mod assign;
 mod control;
 mod known;
 // Some of what they can be told comes only from bluetoothd.

@@ -73,7 +73,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let registry = Arc::new(registry);
     let simulation = Simulation::new(&registry, config(&args))?;
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    super::log::start(&crate::config::LogConfig { filter: "warn".to_owned(), ..Default::default() });
+    super::log::start_at("warn");
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let stop = stop_signal()?;
         let wanted = SocketAddr::from(([127, 0, 0, 1], args.port.unwrap_or(0)));

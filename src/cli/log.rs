@@ -34,6 +34,11 @@ pub(super) enum FilterError {
     NoLog,
 }
 
+/// Starts the log of a command that has no settings, at `level` and above, or as the variable says.
+pub(super) fn start_at(level: &str) {
+    start(&LogConfig { filter: level.to_owned(), ..LogConfig::default() });
+}
+
 /// Starts the log as `config` says, or as the variable says what is in it.
 pub(super) fn start(config: &LogConfig) {
     let filter = EnvFilter::try_from_env(VARIABLE)

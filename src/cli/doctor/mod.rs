@@ -25,7 +25,7 @@ use crate::model::parse_duration;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The gateway's settings
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::usual_settings())]
     config: PathBuf,
     /// Print one JSON object with all findings
     #[arg(long)]
@@ -44,7 +44,7 @@ fn names() -> PossibleValuesParser {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // What the parts that are tried have to say stands in the report; who looks for more sets the variable.
-    super::log::start("off");
+    super::log::start_at("off");
     let only = args.only.iter().filter_map(|name| Check::named(name)).collect();
     let request = doctor::Request { config: args.config, only, listen: args.listen, ask: ask() };
     if !args.json && std::io::stderr().is_terminal() && request.listens() {

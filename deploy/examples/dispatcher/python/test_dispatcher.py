@@ -120,6 +120,11 @@ class Dispatching(Case):
         self.assertEqual([line["reason"] for line in self.aside()], ["invalid"] * 10)
         self.assertEqual(self.push.messages + self.usual.messages, [])
 
+    def test_a_trial_of_rights_is_no_trigger(self):
+        self.assertTrue(self.dispatcher.trigger("beaconfence/v1/s/triggers/_doctor/probe", b'{"type": "io.beaconfence.doctor.probe"}'))
+        self.assertTrue(self.skipped("trial"))
+        self.assertEqual((self.aside(), self.push.messages), ([], []))
+
     def test_unknown_fields_are_none_of_our_business(self):
         self.dispatcher.trigger("t", payload(dict(TRIGGER, newer=1), newer=[2]))
         self.assertEqual(len(self.push.messages), 1)

@@ -43,6 +43,7 @@ pub mod source;
 pub mod store;
 mod throttle;
 
+pub mod backup;
 pub mod gateway;
 pub mod http;
 

@@ -14,6 +14,7 @@ macro_rules! tell {
 }
 
 mod apply;
+mod backup;
 mod beacon;
 mod calibrate;
 mod check;
@@ -37,6 +38,7 @@ mod progress;
 mod receiver;
 mod records;
 mod replay;
+mod restore;
 mod run;
 mod simulate;
 mod site;
@@ -67,6 +69,8 @@ enum Command {
     Outbox(outbox::Args),
     Apply(apply::Args),
     Export(export::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Site(site::Args),
     Level(level::Args),
     Receiver(receiver::Args),
@@ -95,6 +99,8 @@ pub fn main() -> ExitCode {
         Command::Outbox(args) => outbox::run(args),
         Command::Apply(args) => apply::run(args),
         Command::Export(args) => export::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::Site(args) => site::run(args),
         Command::Level(args) => level::run(args),
         Command::Receiver(args) => receiver::run(args),

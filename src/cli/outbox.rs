@@ -143,7 +143,8 @@ fn show(report: &OutboxReport, out: &mut impl std::io::Write) -> anyhow::Result<
     Ok(())
 }
 
-fn bytes(count: u64) -> String {
+/// `12.3 MB`.
+pub(super) fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),

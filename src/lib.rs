@@ -46,5 +46,6 @@ mod throttle;
 pub mod backup;
 pub mod gateway;
 pub mod http;
+pub mod support;
 
 pub mod cli;

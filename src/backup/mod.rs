@@ -138,21 +138,11 @@ pub enum BackupError {
         version: String,
     },
     /// It is another's.
-    #[error("{path} is the backup of {what} \"{found}\", and {here} is of \"{wanted}\"; {advice}")]
-    Another {
-        /// The file.
-        path: PathBuf,
-        /// Site or gateway.
-        what: &'static str,
-        /// Whose it is.
-        found: String,
-        /// What says otherwise.
-        here: String,
-        /// Whose it should be.
-        wanted: String,
-        /// What to do.
-        advice: &'static str,
-    },
+    #[error("{0}")]
+    Another(Box<Another>),
+    /// Nothing is put back under a gateway that runs.
+    #[error("a gateway runs on {}; stop it first, then put the backup back, then start it", .0.display())]
+    Running(PathBuf),
     /// There is something that would be lost.
     #[error(
         "{} is not empty; to set aside what is in it (nothing is deleted) and put the backup in its place, add --force", .0.display()
@@ -161,6 +151,24 @@ pub enum BackupError {
     /// The registry in it.
     #[error("the backup's registry cannot be used: {0}")]
     Registry(#[from] LoadError),
+}
+
+/// Whose a backup is, and whose it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is the backup of {what} \"{found}\", and {here} is of \"{wanted}\"; {advice}")]
+pub struct Another {
+    /// The file.
+    pub path: PathBuf,
+    /// Site or gateway.
+    pub what: &'static str,
+    /// Whose it is.
+    pub found: String,
+    /// What says otherwise.
+    pub here: String,
+    /// Whose it should be.
+    pub wanted: String,
+    /// What to do.
+    pub advice: &'static str,
 }
 
 fn advice(error: &io::Error) -> &'static str {

@@ -8,18 +8,20 @@ use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::archive::{self, Opened};
 use super::consent::{Consents, Since, Withdrawn};
-use super::{BackupError, Manifest, cannot_read, cannot_write, stamp};
+use super::{Another, BackupError, Manifest, cannot_read, cannot_write, stamp};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, load_site_with_plans};
 use crate::engine::DeviceRecord;
 use crate::gateway::keeper::SITE_HISTORY;
 use crate::model::Timestamp;
 use crate::record;
-use crate::registrar::{copy, load};
+use crate::registrar::tokens::TOKEN;
+use crate::registrar::{View, copy, load};
 use crate::store::copy::{self as rows, CopiedRow, Reader, Table};
 use crate::store::{self, Head, Row, StoreError};
 use crate::trigger::SiteHistory;
@@ -91,27 +93,24 @@ pub fn restore(order: &RestoreOrder) -> Result<Restored, BackupError> {
     // What is there is looked at before it is held: looking holds it, too.
     match store::peek(data_dir) {
         Ok(peek) if peek.site != backup.manifest.site => {
-            return Err(BackupError::Another {
+            return Err(BackupError::Another(Box::new(Another {
                 path: order.file.to_path_buf(),
                 what: "site",
                 found: backup.manifest.site.clone(),
                 here: data_dir.display().to_string(),
                 wanted: peek.site,
                 advice: "move the directory away, or name another one as data_dir",
-            });
+            })));
         }
-        Err(error @ StoreError::InUse { .. }) => return Err(error.into()),
+        Err(StoreError::InUse { path }) => return Err(BackupError::Running(path)),
         _ => {}
     }
+    let since = registered(data_dir).map_or_else(Since::default, |(view, rows)| Since::of(&view.registry, &rows));
     let _held = rows::hold(data_dir)?;
     let there = entries(data_dir)?;
     if !there.is_empty() && !order.force {
         return Err(BackupError::NotEmpty(data_dir.clone()));
     }
-    let since = match copy::read(data_dir) {
-        Ok(Some((view, rows))) => Since::of(&view.registry, &rows),
-        Ok(None) | Err(_) => Since::default(),
-    };
     let making = data_dir.join(MAKING);
     let made = make(order, &mut backup, &making, (&site, summary.head.as_ref()), &since);
     let made = made.and_then(|(restored, recordings)| {
@@ -123,11 +122,31 @@ pub fn restore(order: &RestoreOrder) -> Result<Restored, BackupError> {
     made
 }
 
+/// What is registered in the directory that is to be set aside: by its database, or else by the copy beside that.
+fn registered(data_dir: &Path) -> Option<(View, Vec<Row>)> {
+    let read = || {
+        let (ours, theirs) = UnixStream::pair().ok()?;
+        let dir = data_dir.to_owned();
+        let thread = std::thread::spawn(move || rows::write_closed(&dir, theirs).is_ok());
+        let mut reader = Reader::new(io::BufReader::new(ours));
+        let mut found = Vec::new();
+        while let Some(row) = reader.next_row().ok()? {
+            if let Some((key, value)) = row.kept().filter(|(key, _)| load::is_read(key) || key.starts_with(TOKEN)) {
+                found.push(Row { key: key.to_owned(), value: Some(value.to_vec()), place: row.place() });
+            }
+        }
+        drop(reader);
+        thread.join().ok().filter(|whole| *whole)?;
+        Some((load::of_rows(found.clone()).ok()??, found))
+    };
+    read().or_else(|| copy::read(data_dir).ok()?)
+}
+
 /// Whether the backup is this gateway's.
 fn check_owner(order: &RestoreOrder, manifest: &Manifest) -> Result<(), BackupError> {
     let another = |what, found: &str, here: String, wanted: &str, advice| {
         let (found, wanted) = (found.to_owned(), wanted.to_owned());
-        BackupError::Another { path: order.file.to_path_buf(), what, found, here, wanted, advice }
+        BackupError::Another(Box::new(Another { path: order.file.to_path_buf(), what, found, here, wanted, advice }))
     };
     let config = order.config;
     if manifest.gateway != config.id.as_str() {

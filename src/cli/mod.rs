@@ -43,6 +43,7 @@ mod run;
 mod simulate;
 mod site;
 mod stop;
+mod support_bundle;
 mod table;
 mod token;
 mod trigger;
@@ -71,6 +72,7 @@ enum Command {
     Export(export::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    SupportBundle(support_bundle::Args),
     Site(site::Args),
     Level(level::Args),
     Receiver(receiver::Args),
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(args),
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => restore::run(args),
+        Command::SupportBundle(args) => support_bundle::run(args),
         Command::Site(args) => site::run(args),
         Command::Level(args) => level::run(args),
         Command::Receiver(args) => receiver::run(args),

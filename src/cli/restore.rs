@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::quiet_when_nobody_reads;
 use super::table::counted;
-use crate::backup::{Consents, RestoreOrder, Restored, restore};
+use crate::backup::{Consents, RestoreOrder, Restored, Withdrawn, restore};
 use crate::clock::wall_clock;
 use crate::config::load_gateway;
 
@@ -122,7 +122,7 @@ fn warn(restored: &Restored, consents: Consents) {
         named(kept, &withdrawn.consents);
         named(removed, &withdrawn.removed);
         named(&format!("tokens {tokens}"), &withdrawn.tokens);
-        if *withdrawn == Default::default() {
+        if *withdrawn == Withdrawn::default() {
             tell!("  The data directory that was there knows of nothing that was withdrawn since.");
         }
     } else {

@@ -170,8 +170,7 @@ impl Store {
             // Within the lock under which the file would be compacted.
             inner.copies.fetch_add(1, Ordering::SeqCst);
             let copying = Copying(std::sync::Arc::clone(inner));
-            let tx = guarded(|| db.begin_read().map_err(redb::Error::from))?;
-            Ok(Snapshot { tx, _copying: copying })
+            Ok(Snapshot { tx: begin(db)?, _copying: copying })
         });
         begun.map_err(|trouble| Unreadable(trouble.to_string()))
     }
@@ -200,20 +199,19 @@ pub fn write_closed(dir: &Path, out: impl Write) -> Result<(), CopyError> {
     if let Some(what) = directory.marked() {
         return Err(StoreError::Damaged { path, what }.into());
     }
-    fn begin(db: &impl ReadableDatabase) -> Result<ReadTransaction, Trouble> {
-        guarded(|| db.begin_read().map_err(redb::Error::from))
-    }
     let source = |trouble: Trouble| CopyError::Source(trouble.to_string());
     let opened = guarded(|| {
         Ok::<_, Trouble>(Builder::new().set_cache_size(CACHE_BYTES).open_read_only(&path).map_err(redb::Error::from))
     });
-    match opened {
-        Ok(Ok(db)) => write_to(&begin(&db).map_err(source)?, out),
-        Ok(Err(_)) | Err(_) => {
-            let db = Directory::open_file(&path, true).map_err(source)?;
-            write_to(&begin(&db).map_err(source)?, out)
-        }
+    if let Ok(Ok(db)) = opened {
+        return write_to(&begin(&db).map_err(source)?, out);
     }
+    let db = Directory::open_file(&path, true).map_err(source)?;
+    write_to(&begin(&db).map_err(source)?, out)
+}
+
+fn begin(db: &impl ReadableDatabase) -> Result<ReadTransaction, Trouble> {
+    guarded(|| db.begin_read().map_err(redb::Error::from))
 }
 
 fn write_to(tx: &ReadTransaction, out: impl Write) -> Result<(), CopyError> {
@@ -567,3 +565,7 @@ fn insert(db: &Database, batch: &[CopiedRow]) -> Result<(), redb::Error> {
     tx.commit()?;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "copy_tests.rs"]
+mod tests;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::gateway::facts::CONSENT_SAID;
-use crate::model::DeviceId;
 use crate::registrar::DEVICE;
 use crate::registrar::tokens::TOKEN;
 use crate::registry::Registry;
@@ -24,11 +23,13 @@ pub enum Consents {
     None,
 }
 
-/// What is known of the time after the backup.
+/// What is known of the time of the backup, and after it.
 #[derive(Debug, Default)]
 pub(super) struct Since {
+    /// The consent of each device in the backup.
+    then: BTreeMap<String, BTreeSet<String>>,
     /// The consent of each device now.
-    devices: Option<BTreeMap<DeviceId, BTreeSet<String>>>,
+    devices: Option<BTreeMap<String, BTreeSet<String>>>,
     tokens: BTreeSet<String>,
 }
 
@@ -43,13 +44,21 @@ pub struct Withdrawn {
     pub tokens: Vec<String>,
 }
 
+/// The consent of each device.
+fn consents(registry: &Registry) -> BTreeMap<String, BTreeSet<String>> {
+    let devices = registry.devices().iter();
+    devices.map(|device| (device.id.to_string(), device.consent.0.iter().cloned().collect())).collect()
+}
+
 impl Since {
-    /// What the copy of a registry says.
-    pub(super) fn of(registry: &Registry, rows: &[Row]) -> Self {
-        let devices = registry.devices().iter();
-        let devices = devices.map(|device| (device.id.clone(), device.consent.0.iter().cloned().collect()));
-        let tokens = rows.iter().filter_map(|row| row.key.strip_prefix(TOKEN)).map(str::to_owned);
-        Self { devices: Some(devices.collect()), tokens: tokens.collect() }
+    /// What the registry of the backup says, and what is registered in the directory that is set aside, where that can be read.
+    pub(super) fn of(then: &Registry, now: Option<(&Registry, &[Row])>) -> Self {
+        let tokens = now.iter().flat_map(|(_, rows)| *rows).filter_map(|row| row.key.strip_prefix(TOKEN));
+        Self {
+            then: consents(then),
+            devices: now.map(|(registry, _)| consents(registry)),
+            tokens: tokens.map(str::to_owned).collect(),
+        }
     }
 
     /// Whether anything is known.
@@ -65,8 +74,11 @@ impl Since {
         withdrawn: &mut Withdrawn,
     ) -> Result<Option<CopiedRow>, String> {
         let Some((key, bytes)) = row.kept() else { return Ok(Some(row)) };
-        if key.starts_with(CONSENT_SAID) && consents == Consents::None {
-            return Ok(None);
+        if let (Some(device), Consents::None) = (key.strip_prefix(CONSENT_SAID), consents) {
+            // Forgotten, so that it counts when it is said again; but not where it was withdrawn by other means before the backup.
+            let said: Vec<String> = serde_json::from_slice(bytes).unwrap_or_default();
+            let held = self.then.get(device).is_some_and(|then| said.iter().all(|purpose| then.contains(purpose)));
+            return Ok((!held).then_some(row));
         }
         if let (Some(token), Some(_)) = (key.strip_prefix(TOKEN), &self.devices) {
             if self.tokens.contains(token) {
@@ -82,7 +94,7 @@ impl Since {
         let Some(Value::Array(agreed)) = form.get_mut("consent") else { return Ok(Some(row)) };
         let before = agreed.len();
         if let Some(devices) = &self.devices {
-            let known = DeviceId::new(&device).ok().and_then(|id| devices.get(&id));
+            let known = devices.get(&device);
             if known.is_none() {
                 withdrawn.removed.push(device.clone());
             }
@@ -104,5 +116,32 @@ impl Since {
         }
         let bytes = serde_json::to_vec(&form).map_err(unreadable)?;
         Ok(Some(row.keeping(&bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::fixture;
+    use crate::store::copy::Table;
+
+    fn said(device: &str, words: &str) -> CopiedRow {
+        let value = [&[0; 8], words.as_bytes()].concat();
+        CopiedRow { table: Table::Rows, key: format!("{CONSENT_SAID}{device}").into_bytes(), value }
+    }
+
+    #[test]
+    fn what_was_said_counts_anew_only_where_it_held() {
+        let registry = fixture::registry(&fixture::settings());
+        assert_eq!(registry.devices()[0].consent.0, ["presence"]);
+        let device = registry.devices()[0].id.to_string();
+        let since = Since::of(&registry, None);
+        let kept = |words: &str, consents: Consents| {
+            since.change(said(&device, words), consents, &mut Withdrawn::default()).unwrap().is_some()
+        };
+        assert!(!kept(r#"["presence"]"#, Consents::None), "it counts when it is said again");
+        assert!(kept(r#"["presence","marketing"]"#, Consents::None), "marketing was withdrawn in the store since");
+        assert!(kept(r#"["presence"]"#, Consents::Stricter));
+        assert!(kept(r#"["presence"]"#, Consents::Backup));
     }
 }

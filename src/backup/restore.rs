@@ -88,7 +88,7 @@ pub fn restore(order: &RestoreOrder) -> Result<Restored, BackupError> {
         }
         Ok(())
     })?;
-    load::of_rows(registry)?;
+    let then = load::of_rows(registry)?;
     let data_dir = &order.config.data_dir;
     // What is there is looked at before it is held: looking holds it, too.
     match store::peek(data_dir) {
@@ -105,7 +105,10 @@ pub fn restore(order: &RestoreOrder) -> Result<Restored, BackupError> {
         Err(StoreError::InUse { path }) => return Err(BackupError::Running(path)),
         _ => {}
     }
-    let since = registered(data_dir).map_or_else(Since::default, |(view, rows)| Since::of(&view.registry, &rows));
+    let now = registered(data_dir);
+    let since = then.map_or_else(Since::default, |then| {
+        Since::of(&then.registry, now.as_ref().map(|(view, rows)| (&*view.registry, rows.as_slice())))
+    });
     let _held = rows::hold(data_dir)?;
     let there = entries(data_dir)?;
     if !there.is_empty() && !order.force {

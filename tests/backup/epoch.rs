@@ -53,7 +53,7 @@ fn what_is_put_back_begins_a_new_epoch_and_rules_remember() {
     gateway.out(&["backup", "--output", "one.zip"]);
     // After the backup more is said under the old epoch: a shopper is removed, and their visit ends.
     let before_removal = gateway.sequence();
-    gateway.out(&["device", "remove", "shopper-03"]);
+    gateway.out(&["device", "remove", "--with-beacons", "shopper-03"]);
     gateway.wait_for_sequence(before_removal + 1);
     gateway.stop();
     let (old_epoch, old) = published(&gateway);

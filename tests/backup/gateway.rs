@@ -154,6 +154,10 @@ impl Gateway {
         self.feeding = Some((stop, feeding));
     }
 
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub fn sequence(&self) -> u64 {
         let report: serde_json::Value =
             serde_json::from_str(&self.out(&["outbox", "--json", "--config", &self.settings])).unwrap();

@@ -5,6 +5,7 @@
 mod archive;
 mod epoch;
 mod gateway;
+mod large;
 mod privacy;
 mod support;
 
@@ -16,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gateway::{Gateway, PROGRAM, names, run};
+use gateway::{Gateway, PROGRAM, names};
 
 #[test]
 fn backups_taken_while_events_flow_put_back_what_is_registered() {
@@ -162,7 +163,9 @@ fn fake(gateway: &Gateway, whole: bool, then: impl FnOnce() + Send + 'static) ->
 fn a_backup_that_is_killed_leaves_nothing_that_would_be_put_back() {
     let gateway = Gateway::new();
     let (done, wait) = std::sync::mpsc::channel::<()>();
-    let giving = fake(&gateway, false, move || drop(wait.recv()));
+    let giving = fake(&gateway, false, move || {
+        let _ = wait.recv();
+    });
     let mut child = Command::new(PROGRAM)
         .args(["backup", "--output", "one.zip"])
         .current_dir(gateway.path(""))

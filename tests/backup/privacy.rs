@@ -23,7 +23,7 @@ fn withdrawn() -> Gateway {
     gateway.out(&["device", "add", "shopper-03", "--change", "--consent", "presence,marketing"]);
     let beacons = gateway.out(&["beacon", "list", "--json"]);
     assert!(beacons.contains("shopper-04"));
-    gateway.out(&["device", "remove", "shopper-04"]);
+    gateway.out(&["device", "remove", "--with-beacons", "shopper-04"]);
     gateway.out(&["token", "revoke", "anna"]);
     // At once: the copy of the registry may be older than the database.
     gateway.kill();

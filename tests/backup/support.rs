@@ -55,7 +55,7 @@ fn whole(bundle: &[u8]) -> Vec<(String, String)> {
             let mut file = zip.by_index(at).unwrap();
             let mut text = String::new();
             file.read_to_string(&mut text).unwrap();
-            (file.name().to_owned(), text)
+            (file.name().unwrap().into_owned(), text)
         })
         .collect()
 }

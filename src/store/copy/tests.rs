@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
-use crate::store::{Batch, Class, Entry, Limits, Opened, Options, Row, Settled};
+use crate::model::{DeviceId, Timestamp};
+use crate::store::{Batch, Class, Entry, Head, Limits, Opened, Options, Row, Settled};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -14,15 +14,19 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use redb::backends::FileBackend;
-use redb::{Builder, Database, Durability, Key, ReadTransaction, ReadableDatabase, ReadableTable as _};
+use redb::{Builder, Key, ReadTransaction, ReadableDatabase, ReadableTable as _};
 use redb::{TableDefinition, TableError, Value};
 
-use super::books::{self, Counters, DEVICES, DICTIONARY, EVENTS, META, PARKED, PENDING, TAIL};
-use super::files::{CACHE_BYTES, DATABASE, Directory, Trouble, guarded, private};
+use super::books::{self, DEVICES, DICTIONARY, EVENTS, META, PARKED, PENDING, TAIL};
+use super::files::{CACHE_BYTES, DATABASE, Directory, Trouble, guarded};
 use super::rows::{PLACE, ROWS};
-use super::{Head, Inner, Store, StoreError, Unreadable, open, with_database};
-use crate::model::{DeviceId, Timestamp};
+use super::{Inner, Store, StoreError, Unreadable, with_database};
+
+mod restore;
+mod summary;
+
+pub use restore::{Held, hold, restore};
+pub use summary::Summary;
 
 const BEGINNING: &[u8] = b"beaconfence rows 1\n";
 const END: u8 = 0;
@@ -34,8 +38,6 @@ const MOST_KEY: usize = 64 << 10;
 const MOST_VALUE: usize = 256 << 20;
 /// Rows that are handed to the system together.
 const CHUNK: usize = 64 << 10;
-/// Rows of a new database that are committed together.
-const COMMIT_BYTES: usize = 4 << 20;
 
 /// Which table a row is of. In a stream they come in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -393,69 +395,6 @@ impl<W: Write> Rewriter<W> {
     }
 }
 
-/// What a copy is of, found out by looking at its rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// The format of the database.
-    pub format: Option<u32>,
-    /// Whose it is.
-    pub site: Option<String>,
-    /// Its head.
-    pub head: Option<Head>,
-    /// Rows kept for others.
-    pub rows: u64,
-    /// Records of devices.
-    pub devices: u64,
-    /// Entries that wait.
-    pub waiting: u64,
-    /// Entries that were acknowledged.
-    pub acknowledged: u64,
-    /// Entries that are parked.
-    pub parked: u64,
-}
-
-impl Summary {
-    /// Looks at a row.
-    ///
-    /// # Errors
-    /// [`CopyError::Damaged`] where it makes no sense.
-    pub fn note(&mut self, row: &CopiedRow) -> Result<(), CopyError> {
-        match row.table {
-            Table::Meta => self.note_meta(row)?,
-            Table::Rows if row.kept().is_none() => return Err(damaged("a row is unreadable")),
-            Table::Rows => self.rows += 1,
-            Table::Devices => {
-                let id = std::str::from_utf8(&row.key).ok().and_then(|id| DeviceId::new(id).ok());
-                id.ok_or_else(|| damaged("the id of a device is unreadable"))?;
-                self.devices += 1;
-            }
-            Table::Pending => self.waiting += 1,
-            Table::Tail => self.acknowledged += 1,
-            Table::Parked => self.parked += 1,
-            Table::Dictionary | Table::Events => {}
-        }
-        Ok(())
-    }
-
-    fn note_meta(&mut self, row: &CopiedRow) -> Result<(), CopyError> {
-        let unreadable = |what: &str| damaged(format!("its {what} is unreadable"));
-        match row.key.as_slice() {
-            key if key == books::FORMAT_KEY.as_bytes() => {
-                let bytes = <[u8; 4]>::try_from(row.value.as_slice()).map_err(|_| unreadable("format"))?;
-                self.format = Some(u32::from_le_bytes(bytes));
-            }
-            key if key == books::SITE_KEY.as_bytes() => {
-                self.site = Some(String::from_utf8(row.value.clone()).map_err(|_| unreadable("site"))?);
-            }
-            key if key == books::HEAD_KEY.as_bytes() => {
-                self.head = Some(serde_json::from_slice(&row.value).map_err(|_| unreadable("head"))?);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
 /// The latest format of a database that this version knows.
 pub const fn known_format() -> u32 {
     books::FORMAT
@@ -477,95 +416,5 @@ pub fn refuse(out: impl Write, why: &str) -> io::Result<()> {
     out.out.flush()
 }
 
-/// A data directory on which no gateway can run while this lives.
-#[derive(Debug)]
-pub struct Held {
-    _directory: Directory,
-}
-
-/// Makes a data directory where it is missing, and holds it.
-///
-/// # Errors
-/// [`StoreError`], also where a gateway runs on it.
-pub fn hold(dir: &Path) -> Result<Held, StoreError> {
-    Ok(Held { _directory: Directory::lock(dir)? })
-}
-
-/// Makes a database in `dir` from a copy, in a new epoch: with nothing of the outbox, nothing counted, and rows and the records of
-/// devices as `change` gives them (none: without). `earlier` is the copy's head, and `now` the steady time.
-///
-/// # Errors
-/// [`CopyError`].
-pub fn restore(
-    mut reader: Reader<impl Read>,
-    dir: &Path,
-    (earlier, now): (&Head, Timestamp),
-    mut change: impl FnMut(CopiedRow) -> Result<Option<CopiedRow>, String>,
-) -> Result<Head, CopyError> {
-    let target = |error: redb::Error| CopyError::Target(Trouble::from(error).to_string());
-    let head = Head { began: now, sequence: 0, ..earlier.clone() };
-    let head = Head { epoch: open::new_head(now).epoch, ..head };
-    let file = private().create_new(true).open(dir.join(DATABASE))?;
-    let made = FileBackend::new(file)
-        .map_err(redb::Error::from)
-        .and_then(|file| Ok(Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file)?));
-    let db = made.map_err(target)?;
-    books::create_tables(&db).map_err(target)?;
-    let mut batch: Vec<CopiedRow> = Vec::new();
-    let mut bytes = 0;
-    while let Some(row) = reader.next_row()? {
-        let row = match row.table {
-            Table::Events | Table::Pending | Table::Tail | Table::Parked => continue,
-            Table::Dictionary => row,
-            Table::Meta if row.key == books::HEAD_KEY.as_bytes() => CopiedRow { value: json(&head)?, ..row },
-            Table::Meta if row.key == books::COUNTERS_KEY.as_bytes() => {
-                CopiedRow { value: json(&Counters::default())?, ..row }
-            }
-            Table::Meta => row,
-            Table::Rows | Table::Devices => match change(row).map_err(damaged)? {
-                Some(row) => row,
-                None => continue,
-            },
-        };
-        bytes += row.key.len() + row.value.len();
-        batch.push(row);
-        if bytes >= COMMIT_BYTES {
-            insert(&db, &batch).map_err(target)?;
-            batch.clear();
-            bytes = 0;
-        }
-    }
-    insert(&db, &batch).map_err(target)?;
-    db.close().map_err(|error| target(error.into()))?;
-    Ok(head)
-}
-
-fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, CopyError> {
-    serde_json::to_vec(value).map_err(|error| CopyError::Target(error.to_string()))
-}
-
-fn insert(db: &Database, batch: &[CopiedRow]) -> Result<(), redb::Error> {
-    let mut tx = db.begin_write()?;
-    tx.set_durability(Durability::Immediate)?;
-    for rows in batch.chunk_by(|a, b| a.table == b.table) {
-        let definition = match rows[0].table {
-            Table::Meta => META,
-            Table::Dictionary => DICTIONARY,
-            Table::Rows => ROWS,
-            Table::Devices => DEVICES,
-            Table::Events | Table::Pending | Table::Tail | Table::Parked => continue,
-        };
-        let mut table = tx.open_table(definition)?;
-        for row in rows {
-            // They were texts in the database that was copied.
-            let Ok(key) = std::str::from_utf8(&row.key) else { continue };
-            table.insert(key, row.value.as_slice())?;
-        }
-    }
-    tx.commit()?;
-    Ok(())
-}
-
 #[cfg(test)]
-#[path = "copy_tests.rs"]
 mod tests;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::Registered;
 use crate::gateway::facts::CONSENT_SAID;
 use crate::registrar::DEVICE;
 use crate::registrar::tokens::TOKEN;
 use crate::registry::Registry;
-use crate::store::Row;
 use crate::store::copy::CopiedRow;
 
 /// Whose consent holds after a backup is put back.
@@ -52,12 +52,11 @@ fn consents(registry: &Registry) -> BTreeMap<String, BTreeSet<String>> {
 
 impl Since {
     /// What the registry of the backup says, and what is registered in the directory that is set aside, where that can be read.
-    pub(super) fn of(then: &Registry, now: Option<(&Registry, &[Row])>) -> Self {
-        let tokens = now.iter().flat_map(|(_, rows)| *rows).filter_map(|row| row.key.strip_prefix(TOKEN));
+    pub(super) fn of(then: &Registry, now: Option<&Registered>) -> Self {
         Self {
             then: consents(then),
-            devices: now.map(|(registry, _)| consents(registry)),
-            tokens: tokens.map(str::to_owned).collect(),
+            devices: now.and_then(|now| now.view.as_ref()).map(|view| consents(&view.registry)),
+            tokens: now.map(|now| now.tokens.clone()).unwrap_or_default(),
         }
     }
 

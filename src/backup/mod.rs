@@ -10,6 +10,7 @@
 
 mod archive;
 mod consent;
+mod look;
 mod restore;
 mod take;
 
@@ -25,6 +26,7 @@ use crate::store::copy::CopyError;
 
 pub use archive::check;
 pub use consent::{Consents, Withdrawn};
+pub use look::{Registered, registered};
 pub use restore::{RestoreOrder, Restored, restore};
 pub use take::{TakeOrder, Taken, take};
 

@@ -8,11 +8,11 @@ use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::archive::{self, Opened};
 use super::consent::{Consents, Since, Withdrawn};
+use super::look::registered;
 use super::{Another, BackupError, Manifest, cannot_read, cannot_write, stamp};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, load_site_with_plans};
@@ -20,8 +20,7 @@ use crate::engine::DeviceRecord;
 use crate::gateway::keeper::SITE_HISTORY;
 use crate::model::Timestamp;
 use crate::record;
-use crate::registrar::tokens::TOKEN;
-use crate::registrar::{View, copy, load};
+use crate::registrar::load;
 use crate::store::copy::{self as rows, CopiedRow, Reader, Table};
 use crate::store::{self, Head, Row, StoreError};
 use crate::trigger::SiteHistory;
@@ -105,10 +104,8 @@ pub fn restore(order: &RestoreOrder) -> Result<Restored, BackupError> {
         Err(StoreError::InUse { path }) => return Err(BackupError::Running(path)),
         _ => {}
     }
-    let now = registered(data_dir);
-    let since = then.map_or_else(Since::default, |then| {
-        Since::of(&then.registry, now.as_ref().map(|(view, rows)| (&*view.registry, rows.as_slice())))
-    });
+    let now = registered(data_dir).ok().filter(|now| now.view.is_some());
+    let since = then.map_or_else(Since::default, |then| Since::of(&then.registry, now.as_ref()));
     let _held = rows::hold(data_dir)?;
     let there = entries(data_dir)?;
     if !there.is_empty() && !order.force {
@@ -123,26 +120,6 @@ pub fn restore(order: &RestoreOrder) -> Result<Restored, BackupError> {
         let _ = std::fs::remove_dir_all(&making);
     }
     made
-}
-
-/// What is registered in the directory that is to be set aside: by its database, or else by the copy beside that.
-fn registered(data_dir: &Path) -> Option<(View, Vec<Row>)> {
-    let read = || {
-        let (ours, theirs) = UnixStream::pair().ok()?;
-        let dir = data_dir.to_owned();
-        let thread = std::thread::spawn(move || rows::write_closed(&dir, theirs).is_ok());
-        let mut reader = Reader::new(io::BufReader::new(ours));
-        let mut found = Vec::new();
-        while let Some(row) = reader.next_row().ok()? {
-            if let Some((key, value)) = row.kept().filter(|(key, _)| load::is_read(key) || key.starts_with(TOKEN)) {
-                found.push(Row { key: key.to_owned(), value: Some(value.to_vec()), place: row.place() });
-            }
-        }
-        drop(reader);
-        thread.join().ok().filter(|whole| *whole)?;
-        Some((load::of_rows(found.clone()).ok()??, found))
-    };
-    read().or_else(|| copy::read(data_dir).ok()?)
 }
 
 /// Whether the backup is this gateway's.

@@ -187,15 +187,15 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// Where the rows come from.
-struct Source {
-    stream: UnixStream,
+pub(super) struct Source {
+    pub(super) stream: UnixStream,
     running: bool,
     /// Reads the database of a gateway that does not run.
-    closed: Option<JoinHandle<Result<(), CopyError>>>,
+    pub(super) closed: Option<JoinHandle<Result<(), CopyError>>>,
 }
 
 /// The gateway that runs, or else its database.
-fn source(data_dir: &Path) -> Result<Source, BackupError> {
+pub(super) fn source(data_dir: &Path) -> Result<Source, BackupError> {
     let socket = data_dir.join(COPIES);
     match UnixStream::connect(&socket) {
         Ok(stream) => {

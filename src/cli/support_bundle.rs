@@ -11,9 +11,9 @@ use super::client::{Connect, Request};
 use super::outbox;
 use super::outbox::bytes;
 use super::table::print;
+use crate::backup::registered;
 use crate::clock::wall_clock;
 use crate::config::{GatewayConfig, check};
-use crate::registrar::copy;
 use crate::support::{self, Part, Redactor};
 
 /// Collects what is needed to help you, without anybody's identifiers or secrets
@@ -40,10 +40,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut redactor = Redactor::new()?;
     support::know_machine(&mut redactor);
     config.iter().for_each(|config| support::know_config(&mut redactor, config));
-    checked.registry.iter().for_each(|registry| support::know_registry(&mut redactor, registry, &[]));
-    let registered = config.map(|config| copy::read(&config.data_dir));
-    if let Some(Ok(Some((view, rows)))) = &registered {
-        support::know_registry(&mut redactor, &view.registry, rows);
+    checked.registry.iter().for_each(|registry| support::know_registry(&mut redactor, registry));
+    let registered = config.map(|config| registered(&config.data_dir));
+    if let Some(Ok(registered)) = &registered {
+        support::know_registered(&mut redactor, registered);
     }
 
     let mut parts = vec![Part::document("system.json", "versions and the machine", &support::system(), &redactor)];
@@ -61,15 +61,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         parts.extend(of_gateway(&args.config, config, &redactor));
     }
     parts.push(match &registered {
-        Some(Ok(Some((view, rows)))) => {
-            let shape = support::shape(&view.registry, view.revision, rows);
+        Some(Ok(registered)) => {
+            let shape = support::shape(registered);
             Part::document("registry.json", "how much is registered, no names", &shape, &redactor)
         }
         Some(Err(error)) => {
             let shape = json!({ "unreadable": error.to_string() });
             Part::document("registry.json", "the registry: cannot be read", &shape, &redactor)
         }
-        _ => Part::document("registry.json", "the registry: nothing is registered", &json!({}), &redactor),
+        None => Part::document("registry.json", "the registry: not without settings", &json!({}), &redactor),
     });
     parts.extend(log(args.log.as_deref(), &redactor)?);
     parts.insert(0, readme(&parts));

@@ -31,6 +31,7 @@ use crate::registry::{
 };
 use crate::store::Row;
 
+pub(crate) use change::CHANGE;
 pub use change::{Action, Change, ChangeItem, Counts, Verb};
 pub use keep::{Keep, Memory, Then};
 pub use tokens::{Role, TokenError, TokenInfo, Tokens};

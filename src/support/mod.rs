@@ -19,10 +19,10 @@ use zip::{CompressionMethod, ZipWriter};
 pub use redact::{Redactor, SECRET};
 pub use system::{journal, system};
 
+use crate::backup::Registered;
 use crate::config::GatewayConfig;
-use crate::registrar::tokens::TOKEN;
+use crate::model::ZoneId;
 use crate::registry::Registry;
-use crate::store::Row;
 
 /// The latest lines of a log that go into a bundle.
 pub const LOG_LINES: usize = 2_000;
@@ -88,7 +88,7 @@ pub fn know_config(redactor: &mut Redactor, config: &GatewayConfig) {
 }
 
 /// Tells a redactor what is registered.
-pub fn know_registry(redactor: &mut Redactor, registry: &Registry, rows: &[Row]) {
+pub fn know_registry(redactor: &mut Redactor, registry: &Registry) {
     let site = registry.site();
     redactor.know("site", site.id.as_str());
     redactor.know("site", &site.name);
@@ -104,17 +104,25 @@ pub fn know_registry(redactor: &mut Redactor, registry: &Registry, rows: &[Row])
     // Their identities are recognised by what they look like.
     registry.beacons().iter().for_each(|beacon| redactor.know("beacon", beacon.id.as_str()));
     registry.rules().triggers.iter().for_each(|rule| redactor.know("rule", rule.id.as_str()));
-    let tokens = rows.iter().filter_map(|row| row.key.strip_prefix(TOKEN));
-    tokens.for_each(|token| redactor.know("token", token));
+}
+
+/// Tells a redactor what is kept in a data directory. What was removed long ago may stand in a log still.
+pub fn know_registered(redactor: &mut Redactor, registered: &Registered) {
+    registered.view.iter().for_each(|view| know_registry(redactor, &view.registry));
+    registered.tokens.iter().for_each(|token| redactor.know("token", token));
+    registered.remembered.iter().for_each(|device| redactor.know("device", device));
+    registered.changed.iter().filter(|id| *id != ZoneId::SITE).for_each(|id| redactor.know("record", id));
 }
 
 /// The shape of a registry: how much of everything there is, and no name.
-pub fn shape(registry: &Registry, revision: u64, rows: &[Row]) -> Value {
+pub fn shape(registered: &Registered) -> Value {
+    let Some(view) = &registered.view else { return json!({}) };
+    let registry = &view.registry;
     let with_consent = registry.devices().iter().filter(|device| device.may_be_tracked()).count();
     let circles =
         |zone: &&std::sync::Arc<crate::registry::Zone>| matches!(zone.shape, crate::registry::Shape::Circle { .. });
     json!({
-        "revision": revision,
+        "revision": view.revision,
         "time_zone": registry.site().time_zone,
         "levels": registry.site().levels.len(),
         "levels_with_plan": registry.site().levels.iter().filter(|level| level.plan.is_some()).count(),
@@ -126,7 +134,8 @@ pub fn shape(registry: &Registry, revision: u64, rows: &[Row]) -> Value {
         "beacons": registry.beacons().len(),
         "rules": registry.rules().triggers.len(),
         "calibrated": registry.calibration().is_some(),
-        "tokens": rows.iter().filter(|row| row.key.starts_with(TOKEN)).count(),
+        "tokens": registered.tokens.len(),
+        "devices_remembered": registered.remembered.len(),
     })
 }
 

@@ -6,7 +6,7 @@ use beaconfence::model::{SiteId, Timestamp};
 use beaconfence::store::{Limits, Opened, Options, Store};
 use serde_json::Value;
 
-use crate::gateway::{Gateway, until};
+use crate::gateway::Gateway;
 
 fn open(gateway: &Gateway) -> Opened {
     let limits = Limits {
@@ -48,8 +48,8 @@ fn what_is_put_back_begins_a_new_epoch_and_rules_remember() {
     let mut gateway = Gateway::new();
     gateway.start();
     gateway.feed();
-    // Everybody has entered the store, and has been greeted.
-    gateway.wait_for_sequence(6);
+    // Three have entered the store, and the two who have agreed to it have been greeted.
+    gateway.wait_for_sequence(5);
     gateway.out(&["backup", "--output", "one.zip"]);
     // After the backup more is said under the old epoch: a shopper is removed, and their visit ends.
     let before_removal = gateway.sequence();
@@ -57,7 +57,7 @@ fn what_is_put_back_begins_a_new_epoch_and_rules_remember() {
     gateway.wait_for_sequence(before_removal + 1);
     gateway.stop();
     let (old_epoch, old) = published(&gateway);
-    assert_eq!(of_kind(&old, "trigger.fired").len(), 3);
+    assert_eq!(of_kind(&old, "trigger.fired").len(), 2);
 
     let mut other = Gateway::beside(&gateway, "other");
     let out = other.out(&["restore", "one.zip", "--config", &other.settings]);
@@ -77,17 +77,14 @@ fn what_is_put_back_begins_a_new_epoch_and_rules_remember() {
         assert_eq!(record.get("visits"), None, "{record}");
         assert_eq!(record["rules"]["zones"]["site"].get("open"), None, "{record}");
         assert_eq!(visits_to_site(record), 1, "{record}");
-        assert!(
-            record["rules"]["fired"]["hello"].is_object() || record["rules"]["fired"]["hello"].is_array(),
-            "{record}"
-        );
     }
+    let greeted = records.iter().filter(|record| !record["rules"]["fired"]["hello"].is_null()).count();
+    assert_eq!(greeted, 2, "who was greeted is remembered: {records:?}");
     assert_eq!(opened.store.close(std::time::Duration::from_secs(5)), 0);
 
     other.start();
     other.feed();
     other.wait_for_sequence(3);
-    until("a shopper's second visit is written down", || other.sequence() >= 3);
     std::thread::sleep(std::time::Duration::from_secs(1));
     other.stop();
     let (epoch, new) = published(&other);

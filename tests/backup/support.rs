@@ -45,7 +45,7 @@ const PLANTED: &[&str] = &[
     "4.4702",
     "51.91327889",
     "4.47049207",
-    "counter-secret",
+    "ghost-17",
 ];
 
 fn whole(bundle: &[u8]) -> Vec<(String, String)> {
@@ -82,7 +82,7 @@ fn log() -> String {
         "refused from 192.168.17.23:5566 and [fe80::1c2d:3e4f:5061:7283]:5566 as mqtt-account-77",
         "mail anna.jansen@shop.example, Authorization: Bearer bf_AbCdEfGhIjKlMnOpQrStUvWxYz, cookie session_token=s3ss10n",
         "connecting to mqtts://mqtt-account-77:swordfish@broker.shop.example:8883 with password=hunter2",
-        "the password is correct-horse-battery",
+        "the password is correct-horse-battery, and ghost-17 was removed",
         "-----BEGIN PRIVATE KEY-----",
         "MIIEvQIBADANBgkq",
         "-----END PRIVATE KEY-----",
@@ -109,6 +109,9 @@ fn nothing_planted_is_found_in_a_bundle_of_a_gateway_that_runs_or_not() {
     let mut gateway = planted();
     gateway.start();
     gateway.out(&["token", "add", "token-of-carla", "--role", "viewer"]);
+    // Removed, and in the log still.
+    gateway.out(&["device", "add", "ghost-17", "--consent", "presence"]);
+    gateway.out(&["device", "remove", "ghost-17"]);
     gateway.feed();
     gateway.wait_for_sequence(3);
     let running = gateway.out(&["support-bundle", "--output", "one.zip", "--log", "planted.log"]);
@@ -132,7 +135,8 @@ fn nothing_planted_is_found_in_a_bundle_of_a_gateway_that_runs_or_not() {
     let parts = whole(&std::fs::read(gateway.path("one.zip")).unwrap());
     let part = |name: &str| parts.iter().find(|(known, _)| known == name).unwrap().1.clone();
     let status: serde_json::Value = serde_json::from_str(&part("status.json")).unwrap();
-    assert!(status["counters"]["sightings"].as_u64().unwrap() > 0, "{status}");
+    assert_eq!(status["state"], "online", "{status}");
+    assert!(status["counters"]["commits"].as_u64().unwrap() > 0, "{status}");
     let outbox: serde_json::Value = serde_json::from_str(&part("outbox.json")).unwrap();
     assert!(outbox["next_sequence"].as_u64().unwrap() >= 3, "{outbox}");
     let registry: serde_json::Value = serde_json::from_str(&part("registry.json")).unwrap();

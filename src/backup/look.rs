@@ -34,6 +34,7 @@ struct Changed {
 
 #[derive(Deserialize)]
 struct Item {
+    kind: String,
     id: String,
 }
 
@@ -68,7 +69,9 @@ fn by_database(data_dir: &Path) -> Result<Registered, BackupError> {
             } else if key.starts_with(CHANGE)
                 && let Ok(change) = serde_json::from_slice::<Changed>(value)
             {
-                found.changed.extend(change.items.into_iter().map(|item| item.id));
+                // Levels are numbers, which stand everywhere.
+                let items = change.items.into_iter().filter(|item| item.kind != "level");
+                found.changed.extend(items.map(|item| item.id));
             }
         }
         Ok(())

@@ -46,7 +46,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         support::know_registered(&mut redactor, registered);
     }
 
-    let mut parts = vec![Part::document("system.json", "versions and the machine", &support::system(), &redactor)];
+    let mut parts = vec![Part::plain("system.json", "versions and the machine", &support::system())];
     parts.push(match support::settings(&args.config) {
         Ok(text) => Part::text("gateway.toml", "settings, without comments", &text, &redactor),
         Err(error) => Part::text("gateway.toml", "settings: cannot be read", &format!("# {error}\n"), &redactor),

@@ -49,6 +49,11 @@ impl Part {
         Self { name, about: about.to_owned(), text: text + "\n" }
     }
 
+    /// A document in which there is nothing to take out.
+    pub fn plain(name: &'static str, about: &str, document: &Value) -> Self {
+        Self { name, about: about.to_owned(), text: serde_json::to_string_pretty(document).unwrap_or_default() + "\n" }
+    }
+
     /// A text, redacted.
     pub fn text(name: &'static str, about: &str, text: &str, redactor: &Redactor) -> Self {
         Self { name, about: about.to_owned(), text: redactor.text(text) }

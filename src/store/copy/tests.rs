@@ -29,15 +29,22 @@ fn open(dir: &Path) -> Opened {
 /// Batch `at`: an event, the record of its device, and a row that says how many there were.
 fn batch(at: u64, head: &Head, size: usize) -> Batch {
     let device = DeviceId::new("d1").unwrap();
-    let noise: Vec<u8> =
-        (0..size).map(|i| (at.wrapping_mul(0x9E37_79B9).wrapping_add(i as u64 * 31) >> 3) as u8).collect();
+    // What cannot be compressed.
+    let mut noise = at.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let bytes = (0..size).map(|_| {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        noise as u8
+    });
+    let payload = Bytes::from(bytes.collect::<Vec<u8>>());
     let entry = Entry {
         sequence: at,
         device: device.clone(),
         class: Class::Event,
         made: head.began,
         topic: "store-1/events/door/entered".to_owned(),
-        payload: Bytes::from(noise),
+        payload,
     };
     let counter = Row { key: "counter".to_owned(), value: Some(at.to_string().into_bytes()), place: 7 };
     Batch {
@@ -58,6 +65,12 @@ fn commit(store: &Store, mut batch: Batch) -> Duration {
     begun.elapsed()
 }
 
+fn fill(store: &Store, head: &Head, batches: std::ops::Range<u64>, size: usize) {
+    for at in batches {
+        commit(store, batch(at, head, size));
+    }
+}
+
 fn read(bytes: &[u8]) -> Result<(Summary, Vec<CopiedRow>), CopyError> {
     let (mut reader, mut summary, mut rows) = (Reader::new(bytes), Summary::default(), Vec::new());
     while let Some(row) = reader.next_row()? {
@@ -72,7 +85,7 @@ fn copies_made_while_batches_are_committed_are_each_of_one_commit() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { store, head, .. } = open(dir.path());
     store.start(|_| ());
-    (0..200).for_each(|at| drop(commit(&store, batch(at, &head, 2_000))));
+    fill(&store, &head, 0..200, 2_000);
     let alone = (200..240).map(|at| commit(&store, batch(at, &head, 2_000))).max().unwrap();
     let stop = AtomicBool::new(false);
     let (mut copies, mut slowest) = (0, Duration::ZERO);
@@ -126,7 +139,7 @@ fn a_copy_that_is_stuck_keeps_no_commit_and_no_close_waiting_and_ends_with_an_er
     let Opened { store, head, .. } = open(dir.path());
     store.start(|_| ());
     // More than the cache holds: what is read after the close is not there any more.
-    (0..60).for_each(|at| drop(commit(&store, batch(at, &head, 400_000))));
+    fill(&store, &head, 0..60, 400_000);
     let ((tell, begun), (go, wait)) = (mpsc::channel(), mpsc::channel());
     let copied = store.clone();
     let copying = std::thread::spawn(move || {
@@ -153,7 +166,7 @@ fn a_copy_comes_back_byte_for_byte_and_what_is_cut_or_bent_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { store, head, .. } = open(dir.path());
     store.start(|_| ());
-    (0..6).for_each(|at| drop(commit(&store, batch(at, &head, 100))));
+    fill(&store, &head, 0..6, 100);
     store.settle(0, Settled::Acknowledged);
     store.settle(1, Settled::Unheard);
     store.settle(2, Settled::Parked("no".to_owned()));
@@ -194,7 +207,7 @@ fn what_is_put_back_has_a_new_epoch_no_outbox_and_everything_else() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { store, head, .. } = open(dir.path());
     store.start(|_| ());
-    (0..5).for_each(|at| drop(commit(&store, batch(at, &head, 100))));
+    fill(&store, &head, 0..5, 100);
     let many =
         (0..2_000).map(|at| Row { key: format!("zone/{at}"), value: Some(vec![b'x'; 3_000]), place: at }).collect();
     commit(&store, Batch { rows: many, ..Batch::default() });
@@ -237,7 +250,7 @@ fn a_file_is_not_compacted_under_a_copy() {
             tuning.compact_above = 1 << 20;
         },
     );
-    (0..40).for_each(|at| drop(commit(&store, batch(at, &head, 100_000))));
+    fill(&store, &head, 0..40, 100_000);
     let snapshot = Arc::new(store.snapshot().unwrap());
     (0..40).for_each(|at| store.settle(at, Settled::Dropped(crate::store::Dropped::Full)));
     commit(&store, batch(40, &head, 10));

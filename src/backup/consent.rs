@@ -14,7 +14,8 @@ use crate::store::copy::CopiedRow;
 /// Whose consent holds after a backup is put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Consents {
-    /// What is in the backup, less what was withdrawn since, as far as the directory that is set aside says. So with tokens.
+    /// What is in the backup, less what was withdrawn since, as far as the directory that is set aside says. So with
+    /// tokens.
     #[default]
     Stricter,
     /// What is in the backup.
@@ -51,7 +52,8 @@ fn consents(registry: &Registry) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 impl Since {
-    /// What the registry of the backup says, and what is registered in the directory that is set aside, where that can be read.
+    /// What the registry of the backup says, and what is registered in the directory that is set aside, where that can
+    /// be read.
     pub(super) fn of(then: &Registry, now: Option<&Registered>) -> Self {
         Self {
             then: consents(then),
@@ -74,7 +76,8 @@ impl Since {
     ) -> Result<Option<CopiedRow>, String> {
         let Some((key, bytes)) = row.kept() else { return Ok(Some(row)) };
         if let (Some(device), Consents::None) = (key.strip_prefix(CONSENT_SAID), consents) {
-            // Forgotten, so that it counts when it is said again; but not where it was withdrawn by other means before the backup.
+            // Forgotten, so that it counts when it is said again; but not where it was withdrawn by other means before
+            // the backup.
             let said: Vec<String> = serde_json::from_slice(bytes).unwrap_or_default();
             let held = self.then.get(device).is_some_and(|then| said.iter().all(|purpose| then.contains(purpose)));
             return Ok((!held).then_some(row));

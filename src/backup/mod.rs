@@ -1,12 +1,14 @@
 //! Backups of a data directory: taken while the gateway runs or not, and put back into a directory on which none runs.
 //!
 //! A backup is a zip file. `database.rows` holds the rows of the database as they were at one commit
-//! ([`crate::store::copy`]), beside it lie the copy of the registry and, if asked for, the recordings; `manifest.json` says whose
-//! it is, of when, and the SHA-256 of each. It is written under another name, read again, and only then given its own.
+//! ([`crate::store::copy`]), beside it lie the copy of the registry and, if asked for, the recordings; `manifest.json`
+//! says whose it is, of when, and the SHA-256 of each. It is written under another name, read again, and only then
+//! given its own.
 //!
-//! What is put back begins a new epoch. What the gateway has said since the backup was taken is not in it: under the old epoch it
-//! would make other events with the same numbers and ids. So open visits end with the old epoch (subscribers close them, as after any
-//! new database), what waited in the outbox is not sent, and what is registered and what rules remember goes on.
+//! What is put back begins a new epoch. What the gateway has said since the backup was taken is not in it: under the
+//! old epoch it would make other events with the same numbers and ids. So open visits end with the old epoch
+//! (subscribers close them, as after any new database), what waited in the outbox is not sent, and what is registered
+//! and what rules remember goes on.
 
 mod archive;
 mod consent;

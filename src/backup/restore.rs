@@ -1,8 +1,8 @@
 //! Putting a backup back.
 //!
-//! Everything is made in `restore.new` within the data directory, which is held all the while. Then what was there is moved to
-//! `before-restore-TIME`, the database last: it is linked there, and the new one takes its name in one step. So wherever this is cut
-//! off, the directory has one whole database, the old or the new.
+//! Everything is made in `restore.new` within the data directory, which is held all the while. Then what was there is
+//! moved to `before-restore-TIME`, the database last: it is linked there, and the new one takes its name in one step.
+//! So wherever this is cut off, the directory has one whole database, the old or the new.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};

@@ -13,9 +13,9 @@ use crate::config::load_gateway;
 
 /// Copies what the gateway keeps into one file, while it runs or not
 ///
-/// The copy is of one moment: what is registered, with floor plans, history and tokens, what rules remember, and the events that wait.
-/// It is read again before it gets its name. It holds personal data, and is readable for you only; settings (gateway.toml) and
-/// passwords are not in it.
+/// The copy is of one moment: what is registered, with floor plans, history and tokens, what rules remember, and the
+/// events that wait. It is read again before it gets its name. It holds personal data, and is readable for you only;
+/// settings (gateway.toml) and passwords are not in it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The gateway's settings

@@ -15,8 +15,8 @@ const MOST_NAMED: usize = 20;
 
 /// Puts a backup back, where no gateway runs
 ///
-/// All of the backup is checked before anything is touched. A new epoch begins: subscribers close the visits of the old one, and
-/// events that waited in the backup are not sent. What is registered goes on, and so does what rules remember.
+/// All of the backup is checked before anything is touched. A new epoch begins: subscribers close the visits of the old
+/// one, and events that waited in the backup are not sent. What is registered goes on, and so does what rules remember.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The backup
@@ -38,7 +38,8 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 enum Which {
-    /// That of the backup, less what was withdrawn since, as far as the data directory knows; so with tokens that were revoked
+    /// That of the backup, less what was withdrawn since, as far as the data directory knows; so with tokens that were
+    /// revoked
     #[default]
     Stricter,
     /// That of the backup as it is, and all of its tokens

@@ -18,9 +18,9 @@ use crate::support::{self, Part, Redactor};
 
 /// Collects what is needed to help you, without anybody's identifiers or secrets
 ///
-/// One zip file of short texts: versions, settings, status, counters, how much is registered, and the end of the log. Secrets are
-/// replaced by `[secret]`; ids, names, addresses and places by pseudonyms such as `device-3f9a1c2e`, which are the same throughout one
-/// bundle and cannot be turned back. Nothing is sent: look at it, then send it yourself.
+/// One zip file of short texts: versions, settings, status, counters, how much is registered, and the end of the log.
+/// Secrets are replaced by `[secret]`; ids, names, addresses and places by pseudonyms such as `device-3f9a1c2e`, which
+/// are the same throughout one bundle and cannot be turned back. Nothing is sent: look at it, then send it yourself.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The gateway's settings

@@ -38,8 +38,8 @@ impl DeviceRecord {
         !self.presence.visits.is_empty() || self.rules.is_some()
     }
 
-    /// What goes on in a new epoch, of a record that was written at `at`: what rules remember. Presence begins anew, for the ids of
-    /// a visit that went on could be those of other events by now. None where nothing is left.
+    /// What goes on in a new epoch, of a record that was written at `at`: what rules remember. Presence begins anew,
+    /// for the ids of a visit that went on could be those of other events by now. None where nothing is left.
     #[must_use]
     pub fn begin_epoch(mut self, site: &SiteHistory, at: Timestamp) -> Option<Self> {
         let mut rules = self.rules.take()?;

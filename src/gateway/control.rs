@@ -1,5 +1,6 @@
 //! What a running gateway tells the commands beside it: Unix sockets in its data directory, for its user only.
-//! Whoever connects to one gets a JSON document about the outbox, to the other a copy of the database, and the connection is closed.
+//! Whoever connects to one gets a JSON document about the outbox, to the other a copy of the database, and the
+//! connection is closed.
 
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,7 +23,8 @@ pub const SOCKET: &str = "gateway.sock";
 pub const COPIES: &str = "backup.sock";
 /// A reader that takes longer is left.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A reader that takes nothing of a copy for so long is left: while there is one, what is deleted takes its room on disk.
+/// A reader that takes nothing of a copy for so long is left: while there is one, what is deleted takes its room on
+/// disk.
 const COPY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Ends, and takes its sockets away, when it is dropped.
@@ -98,7 +100,8 @@ async fn tell(mut stream: UnixStream, report: Arc<impl Fn() -> Vec<u8> + Send + 
     }
 }
 
-/// Gives a copy, by a thread of its own: it lasts as long as the reader takes, and nobody waits for it when the gateway stops.
+/// Gives a copy, by a thread of its own: it lasts as long as the reader takes, and nobody waits for it when the gateway
+/// stops.
 fn give(stream: UnixStream, store: Store, busy: &Arc<AtomicBool>) {
     let stream = stream.into_std().and_then(|stream| {
         stream.set_nonblocking(false)?;

@@ -1,8 +1,8 @@
 //! What is needed to help somebody with a gateway, in one file that names nobody.
 //!
-//! Everything goes through one [`Redactor`], which is told first what is known: the ids and names of the registry, the accounts and
-//! hosts of gateway.toml, the machine's name. What is not known is recognised by what it looks like. Whoever sends the bundle looks at it
-//! first: it is a zip file of short texts.
+//! Everything goes through one [`Redactor`], which is told first what is known: the ids and names of the registry, the
+//! accounts and hosts of gateway.toml, the machine's name. What is not known is recognised by what it looks like.
+//! Whoever sends the bundle looks at it first: it is a zip file of short texts.
 
 mod redact;
 mod system;

@@ -1,11 +1,12 @@
 //! Takes out of a text what says who somebody is, and every secret.
 //!
-//! Secrets are replaced by `[secret]`; whatever identifies a person, a device, a place or a machine by a pseudonym such as
-//! `device-3f9a1c2e`: the kind, and the beginning of a hash with a key that is made anew for each [`Redactor`] and kept nowhere. So the
-//! same id can be followed through one bundle, and through no other; and nobody can try out ids, for the key is gone.
+//! Secrets are replaced by `[secret]`; whatever identifies a person, a device, a place or a machine by a pseudonym such
+//! as `device-3f9a1c2e`: the kind, and the beginning of a hash with a key that is made anew for each [`Redactor`] and
+//! kept nowhere. So the same id can be followed through one bundle, and through no other; and nobody can try out ids,
+//! for the key is gone.
 //!
-//! Three steps: known ids and names of five characters or more, then whatever looks like an identifier, then the shorter known
-//! ids. (A device that is called `01` must not break up an address before it is recognised.)
+//! Three steps: known ids and names of five characters or more, then whatever looks like an identifier, then the
+//! shorter known ids. (A device that is called `01` must not break up an address before it is recognised.)
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,8 +1,9 @@
 //! A copy of all that is in the database: a stream of rows, and a database made from one.
 //!
-//! A read transaction sees the database as it was at one commit, however long it lasts, and keeps no commit waiting. So the
-//! rows of a running gateway are written out one after the other, in the memory of one of them. What is deleted meanwhile
-//! takes its room on disk until the copy is done. Where the gateway closes its database, the copy ends with an error.
+//! A read transaction sees the database as it was at one commit, however long it lasts, and keeps no commit waiting. So
+//! the rows of a running gateway are written out one after the other, in the memory of one of them. What is deleted
+//! meanwhile takes its room on disk until the copy is done. Where the gateway closes its database, the copy ends with
+//! an error.
 //!
 //! ```text
 //! "beaconfence rows 1\n" | table, length of key, of value, key, value | … | 0, 8, 8, "the rows", how many rows

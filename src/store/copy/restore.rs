@@ -30,8 +30,8 @@ pub fn hold(dir: &Path) -> Result<Held, StoreError> {
     Ok(Held { _directory: Directory::lock(dir)? })
 }
 
-/// Makes a database in `dir` from a copy, in a new epoch: with nothing of the outbox, nothing counted, and rows and the records of
-/// devices as `change` gives them (none: without). `earlier` is the copy's head, and `now` the steady time.
+/// Makes a database in `dir` from a copy, in a new epoch: with nothing of the outbox, nothing counted, and rows and the
+/// records of devices as `change` gives them (none: without). `earlier` is the copy's head, and `now` the steady time.
 ///
 /// # Errors
 /// [`CopyError`].

@@ -1,7 +1,7 @@
 //! The zip file: how it is written, and how it is found whole.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -60,14 +60,51 @@ impl<R: Read> Read for Hashed<R> {
     }
 }
 
+/// A file that takes everything and nothing once a write has failed: the zip writer tries to end what it has begun, and
+/// would say on stderr that it cannot.
+pub(super) struct Failing {
+    file: File,
+    has_failed: bool,
+}
+
+impl Failing {
+    fn attempt<T>(&mut self, nothing: T, run: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
+        if self.has_failed {
+            return Ok(nothing);
+        }
+        let done = run(&mut self.file);
+        self.has_failed = done.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        done
+    }
+}
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.attempt(bytes.len(), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.attempt((), File::flush)
+    }
+}
+
+impl Seek for Failing {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.attempt(0, |file| file.seek(to))
+    }
+}
+
+type Zip = ZipWriter<BufWriter<Failing>>;
+
 /// A backup that is being written.
 pub(super) struct Archive {
-    zip: ZipWriter<BufWriter<File>>,
+    zip: Zip,
     files: Vec<FileEntry>,
 }
 
 impl Archive {
     pub(super) fn new(file: File) -> Self {
+        let file = Failing { file, has_failed: false };
         Self { zip: ZipWriter::new(BufWriter::with_capacity(1 << 17, file)), files: Vec::new() }
     }
 
@@ -76,7 +113,7 @@ impl Archive {
         &mut self,
         name: &str,
         method: CompressionMethod,
-        fill: impl FnOnce(&mut Hashed<&mut ZipWriter<BufWriter<File>>>) -> Result<(), E>,
+        fill: impl FnOnce(&mut Hashed<&mut Zip>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.zip.start_file(name, options(method)).map_err(io::Error::from)?;
         let mut hashed = Hashed::new(&mut self.zip);
@@ -92,7 +129,7 @@ impl Archive {
         self.zip.start_file(MANIFEST, options(CompressionMethod::Deflated))?;
         self.zip.write_all(&serde_json::to_vec_pretty(&manifest)?)?;
         let file = self.zip.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
+        file.file.sync_all()?;
         Ok(manifest)
     }
 }
@@ -113,8 +150,8 @@ impl Opened {
     pub(super) fn open(path: &Path) -> Result<Self, BackupError> {
         let file = File::open(path).map_err(cannot_read(path))?;
         if file.metadata().map_err(cannot_read(path))?.is_dir() {
-            let source = io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name one backup in it");
-            return Err(BackupError::Read { path: path.to_path_buf(), source });
+            let why = io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name one backup in it");
+            return Err(BackupError::Read { path: path.to_path_buf(), why });
         }
         let damaged = |what: String| BackupError::Damaged { path: path.to_path_buf(), what };
         let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|_| {

@@ -89,24 +89,24 @@ pub enum BackupError {
     #[error("{} is in the data directory; a backup belongs elsewhere, best on another disk", .0.display())]
     Within(PathBuf),
     /// It cannot be written.
-    #[error("cannot write {path}: {source}{}", advice(.source))]
+    #[error("cannot write {path}: {why}{}", advice(.why))]
     Write {
         /// What.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        why: io::Error,
     },
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {why}")]
     Read {
         /// What.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        why: io::Error,
     },
     /// The gateway runs, and cannot be asked.
     #[error(
-        "a gateway runs on {data_dir} but cannot be asked through {socket}: {source}; run this as the gateway's user or as root \
+        "a gateway runs on {data_dir} but cannot be asked through {socket}: {why}; run this as the gateway's user or as root \
          (a path may have 107 bytes there; the gateway's log says more)"
     )]
     Unasked {
@@ -115,10 +115,10 @@ pub enum BackupError {
         /// Its socket.
         socket: PathBuf,
         /// What the system says.
-        source: io::Error,
+        why: io::Error,
     },
     /// The database.
-    #[error("{0}")]
+    #[error(transparent)]
     Copy(#[from] CopyError),
     /// The data directory.
     #[error(transparent)]
@@ -153,8 +153,8 @@ pub enum BackupError {
     )]
     NotEmpty(PathBuf),
     /// The registry in it.
-    #[error("the backup's registry cannot be used: {0}")]
-    Registry(#[from] LoadError),
+    #[error("the registry cannot be used: {0}")]
+    Registry(String),
 }
 
 /// Whose a backup is, and whose it should be.
@@ -175,6 +175,12 @@ pub struct Another {
     pub advice: &'static str,
 }
 
+impl From<LoadError> for BackupError {
+    fn from(error: LoadError) -> Self {
+        Self::Registry(error.to_string())
+    }
+}
+
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there, or name another place",
@@ -186,12 +192,12 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// For `map_err`.
 fn cannot_write(path: &Path) -> impl Fn(io::Error) -> BackupError + '_ {
-    move |source| BackupError::Write { path: path.to_path_buf(), source }
+    move |why| BackupError::Write { path: path.to_path_buf(), why }
 }
 
 /// For `map_err`.
 fn cannot_read(path: &Path) -> impl Fn(io::Error) -> BackupError + '_ {
-    move |source| BackupError::Read { path: path.to_path_buf(), source }
+    move |why| BackupError::Read { path: path.to_path_buf(), why }
 }
 
 /// `20261126T231944Z`: sorted by name is sorted by time.

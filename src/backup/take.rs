@@ -136,14 +136,14 @@ fn write(order: &TakeOrder, file: File, path: &Path) -> Result<Manifest, BackupE
         (Err(Failure::Write(source)), _) => return Err(cannot_write(path)(source)),
         (Err(Failure::Copy(_)), Ok(Err(CopyError::Store(StoreError::InUse { path })))) => {
             let socket = path.join(COPIES);
-            let source = io::Error::new(io::ErrorKind::NotFound, "nothing listens there");
-            return Err(BackupError::Unasked { data_dir: path, socket, source });
+            let why = io::Error::new(io::ErrorKind::NotFound, "nothing listens there");
+            return Err(BackupError::Unasked { data_dir: path, socket, why });
         }
         (Err(Failure::Copy(_)), Ok(Err(CopyError::Store(error)))) => return Err(error.into()),
         (Err(Failure::Copy(_)), Ok(Err(error))) => return Err(error.into()),
         (Err(Failure::Copy(CopyError::Io(error))), _) if is_timeout(&error) => {
             let socket = config.data_dir.join(COPIES);
-            return Err(BackupError::Unasked { data_dir: config.data_dir.clone(), socket, source: error });
+            return Err(BackupError::Unasked { data_dir: config.data_dir.clone(), socket, why: error });
         }
         (Err(Failure::Copy(error)), _) => return Err(error.into()),
         (Ok(()), _) => {}
@@ -202,8 +202,8 @@ pub(super) fn source(data_dir: &Path) -> Result<Source, BackupError> {
             stream.set_read_timeout(Some(PATIENCE)).map_err(cannot_read(&socket))?;
             Ok(Source { stream, running: true, closed: None })
         }
-        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
-            Err(BackupError::Unasked { data_dir: data_dir.to_path_buf(), socket, source })
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+            Err(BackupError::Unasked { data_dir: data_dir.to_path_buf(), socket, why })
         }
         // Nobody listens, or its path is too long for a socket: the lock says whether a gateway runs.
         Err(_) => {

@@ -129,6 +129,7 @@ fn where_it_cannot_be_written_it_says_why_and_leaves_nothing() {
     let full = Command::new("bash").args(["-c", &full]).current_dir(gateway.path("")).output().unwrap();
     let words = String::from_utf8(full.stderr).unwrap();
     assert!(!full.status.success() && words.contains("cannot write") && words.contains("File too large"), "{words}");
+    assert_eq!((words.lines().count(), words.matches("File too large").count()), (1, 1), "{words}");
     assert!(gateway.err(&["backup", "--output", "nowhere/x.zip"]).contains("make the directory first"));
     assert!(gateway.err(&["backup", "--output", "data"]).contains("best on another disk"));
     assert!(gateway.err(&["backup", "--output", "data/x.zip"]).contains("best on another disk"));

@@ -118,7 +118,7 @@ impl CopiedRow {
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// What the copy is read from or written to.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// The database that is copied.
     #[error("the database cannot be read: {0}")]

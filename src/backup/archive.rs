@@ -64,15 +64,12 @@ impl<R: Read> Read for Hashed<R> {
 /// would say on stderr that it cannot.
 pub(super) struct Failing {
     file: File,
+    at: u64,
     has_failed: bool,
 }
 
 impl Failing {
-    fn attempt<T>(&mut self, nothing: T, run: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
-        if self.has_failed {
-            return Ok(nothing);
-        }
-        let done = run(&mut self.file);
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
         self.has_failed = done.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
         done
     }
@@ -80,17 +77,37 @@ impl Failing {
 
 impl Write for Failing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.attempt(bytes.len(), |file| file.write(bytes))
+        let written = if self.has_failed {
+            bytes.len()
+        } else {
+            let written = self.file.write(bytes);
+            self.note(written)?
+        };
+        self.at += written as u64;
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.attempt((), File::flush)
+        if self.has_failed {
+            return Ok(());
+        }
+        let flushed = self.file.flush();
+        self.note(flushed)
     }
 }
 
 impl Seek for Failing {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.attempt(0, |file| file.seek(to))
+        self.at = match to {
+            _ if !self.has_failed => {
+                let at = self.file.seek(to);
+                self.note(at)?
+            }
+            SeekFrom::Start(at) => at,
+            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+            SeekFrom::End(_) => self.at,
+        };
+        Ok(self.at)
     }
 }
 
@@ -104,7 +121,7 @@ pub(super) struct Archive {
 
 impl Archive {
     pub(super) fn new(file: File) -> Self {
-        let file = Failing { file, has_failed: false };
+        let file = Failing { file, at: 0, has_failed: false };
         Self { zip: ZipWriter::new(BufWriter::with_capacity(1 << 17, file)), files: Vec::new() }
     }
 

@@ -9,8 +9,8 @@
 
 mod board;
 pub mod control;
-mod facts;
-mod keeper;
+pub(crate) mod facts;
+pub(crate) mod keeper;
 pub mod live;
 mod outlet;
 pub mod report;
@@ -600,13 +600,13 @@ fn control(
     publisher: Intake,
     recorded: impl Fn() -> Option<RecordStatus> + Send + Sync + 'static,
 ) -> Option<Control> {
-    let (store, epoch) = (store.clone(), context.epoch.clone());
+    let (copied, store, epoch) = (store.clone(), store.clone(), context.epoch.clone());
     let report = move || {
         let report = OutboxReport::of_store(epoch.clone(), publisher.next_sequence(), &store.status());
         let report = report.with_publisher(&publisher.status()).with_parked(store.parked()).with_record(recorded());
         serde_json::to_vec(&report).unwrap_or_default()
     };
-    Control::start(&config.data_dir, report)
+    Control::start(&config.data_dir, report, copied)
         .inspect_err(|error| {
             let path = config.data_dir.join(control::SOCKET);
             warn!("commands cannot ask this gateway, for {} cannot be made: {error}", path.display());

@@ -45,8 +45,10 @@ pub mod source;
 pub mod store;
 mod throttle;
 
+pub mod backup;
 pub mod gateway;
 pub mod http;
+pub mod support;
 
 pub mod doctor;
 

@@ -14,6 +14,7 @@ macro_rules! tell {
 }
 
 mod apply;
+mod backup;
 mod beacon;
 mod calibrate;
 mod check;
@@ -40,10 +41,12 @@ mod receiver;
 mod records;
 mod reload;
 mod replay;
+mod restore;
 mod run;
 mod simulate;
 mod site;
 mod stop;
+mod support_bundle;
 mod table;
 mod token;
 mod trigger;
@@ -71,6 +74,9 @@ enum Command {
     Outbox(outbox::Args),
     Apply(apply::Args),
     Export(export::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    SupportBundle(support_bundle::Args),
     Site(site::Args),
     Level(level::Args),
     Receiver(receiver::Args),
@@ -101,6 +107,9 @@ pub fn main() -> ExitCode {
         Command::Outbox(args) => outbox::run(args),
         Command::Apply(args) => apply::run(args),
         Command::Export(args) => export::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
+        Command::SupportBundle(args) => support_bundle::run(args),
         Command::Site(args) => site::run(args),
         Command::Level(args) => level::run(args),
         Command::Receiver(args) => receiver::run(args),

@@ -59,7 +59,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The report of the gateway that runs on this directory; none where none does.
-fn ask(data_dir: &Path) -> anyhow::Result<Option<OutboxReport>> {
+pub(super) fn ask(data_dir: &Path) -> anyhow::Result<Option<OutboxReport>> {
     let path = data_dir.join(SOCKET);
     let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(None) };
     let mut answer = Vec::new();
@@ -71,7 +71,7 @@ fn ask(data_dir: &Path) -> anyhow::Result<Option<OutboxReport>> {
 }
 
 /// What the database says while no gateway runs.
-fn look(data_dir: &Path) -> Result<OutboxReport, StoreError> {
+pub(super) fn look(data_dir: &Path) -> Result<OutboxReport, StoreError> {
     let peek = store::peek(data_dir)?;
     let now = wall_clock().shifted(-peek.head.jumped_ms);
     let report = OutboxReport::of_store(peek.head.epoch, peek.head.sequence, &peek.status);
@@ -143,7 +143,8 @@ fn show(report: &OutboxReport, out: &mut impl std::io::Write) -> anyhow::Result<
     Ok(())
 }
 
-fn bytes(count: u64) -> String {
+/// `12.3 MB`.
+pub(super) fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),

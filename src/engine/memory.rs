@@ -37,4 +37,26 @@ impl DeviceRecord {
     pub fn is_lasting(&self) -> bool {
         !self.presence.visits.is_empty() || self.rules.is_some()
     }
+
+    /// What goes on in a new epoch, of a record that was written at `at`: what rules remember. Presence begins anew,
+    /// for the ids of a visit that went on could be those of other events by now. None where nothing is left.
+    #[must_use]
+    pub fn begin_epoch(mut self, site: &SiteHistory, at: Timestamp) -> Option<Self> {
+        let mut rules = self.rules.take()?;
+        rules.begin_epoch(site, at);
+        let DeviceMemory { id, kind, labels, .. } = self.presence;
+        let never = Timestamp::from_millis(0);
+        let presence = DeviceMemory {
+            id,
+            kind,
+            labels,
+            last_seen: never,
+            not_before: never,
+            last_report: None,
+            position: None,
+            heard: Vec::new(),
+            visits: Vec::new(),
+        };
+        (!rules.is_empty()).then_some(Self { presence, rules: Some(rules) })
+    }
 }

@@ -23,7 +23,7 @@ use crate::store::{Row, Store};
 /// Who is said to have changed the consent of a device.
 const AUTHOR: &str = "back end (MQTT)";
 /// Keys of the rows that keep what was said of consent.
-const CONSENT_SAID: &str = "consent-said/";
+pub(crate) const CONSENT_SAID: &str = "consent-said/";
 /// How often a change is tried that others get in the way of.
 const TRIES: usize = 5;
 

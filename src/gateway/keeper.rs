@@ -22,7 +22,7 @@ const REMEMBERED: Duration = Duration::from_secs(11 * 60);
 /// While rules wait for who stays away, that is written down every so many times.
 const WAITING: u32 = 10;
 /// The row of what rules remember of the site.
-const SITE_HISTORY: &str = "rules/site";
+pub(crate) const SITE_HISTORY: &str = "rules/site";
 
 /// What an answer waits for: the commit of what it led to.
 pub type Then = Box<dyn FnOnce() + Send>;

@@ -36,6 +36,17 @@ use worker::Worker;
 
 /// The directory of the recordings in the data directory.
 pub const DIRECTORY: &str = "record";
+
+/// Whether a file in it is one of ours: an hour of sightings, or what says whose they are.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    name == carriers::FILE || shelf::is_hour(name)
+}
+
+/// Whether that file says whose the sightings in the others are.
+pub(crate) fn is_about_others(name: &str) -> bool {
+    name == carriers::FILE
+}
+
 /// Lines that may wait for the thread: at 1,000 a second that is 16 s.
 const QUEUE: usize = 16_384;
 

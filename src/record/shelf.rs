@@ -62,6 +62,11 @@ pub(super) fn files_of(dir: &Path, from: Timestamp, to: Timestamp) -> Vec<PathBu
     hours.iter().map(|hour| dir.join(hour.file())).collect()
 }
 
+/// Whether a name is that of an hour's file.
+pub(super) fn is_hour(name: &str) -> bool {
+    Hour::of_file(name).is_some()
+}
+
 /// The directory of recordings.
 #[derive(Debug)]
 pub(super) struct Shelf {

@@ -16,7 +16,7 @@ use crate::model::Timestamp;
 use crate::registry::{Edit, Key, Kind, Registry};
 use crate::store::Row;
 
-const CHANGE: &str = "change/";
+pub(crate) const CHANGE: &str = "change/";
 const VALUES: &str = "values/";
 /// Changes that are kept.
 const MOST_CHANGES: u64 = 1_000;

@@ -1,6 +1,6 @@
 //! The registry out of the rows that keep it, and into them.
 
-use super::keep::{Keep, KeyedRow};
+use super::keep::{Keep, KeyedRow, Memory};
 use super::{CALIBRATION, RECORDS, REVISION, View, calibration_row, change, record_key, records, revision_row};
 use crate::config::{from_stored, to_json};
 use crate::model::Timestamp;
@@ -43,6 +43,21 @@ pub fn load(keep: &dyn Keep) -> Result<Option<View>, LoadError> {
         ),
     };
     Ok(Some(View { revision, registry: Arc::new(registry.with_calibration(calibration)) }))
+}
+
+/// The registry of rows that are not kept anywhere yet; none where there is none among them.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn of_rows(rows: Vec<Row>) -> Result<Option<View>, LoadError> {
+    let memory = Memory::default();
+    memory.write(rows, Box::new(|| ()));
+    load(&memory)
+}
+
+/// Whether a row is part of what [`of_rows`] reads.
+pub fn is_read(key: &str) -> bool {
+    [CALIBRATION, REVISION].contains(&key) || RECORDS.iter().any(|(_, prefix)| key.starts_with(prefix))
 }
 
 /// What is to be written for a registry that is the first one, and what it is from then on.

@@ -9,7 +9,7 @@ pub mod copy;
 mod keep;
 pub mod load;
 pub mod offline;
-mod tokens;
+pub(crate) mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +31,7 @@ use crate::registry::{
 };
 use crate::store::Row;
 
+pub(crate) use change::CHANGE;
 pub use change::{Action, Change, ChangeItem, Counts, Verb};
 pub use keep::{Keep, Memory, Then};
 pub use tokens::{Role, TokenError, TokenInfo, Tokens};
@@ -39,13 +40,15 @@ pub use tokens::{Role, TokenError, TokenInfo, Tokens};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a change may take to be on disk.
 const COMMIT: Duration = Duration::from_secs(10);
+/// Keys of the rows of devices.
+pub(crate) const DEVICE: &str = "device/";
 /// Keys of the rows that make up the registry, in the order in which they are read.
 const RECORDS: [(Kind, &str); 8] = [
     (Kind::Site, "site/"),
     (Kind::Level, "level/"),
     (Kind::Receiver, "receiver/"),
     (Kind::Zone, "zone/"),
-    (Kind::Device, "device/"),
+    (Kind::Device, DEVICE),
     (Kind::Beacon, "beacon/"),
     (Kind::TriggerSettings, "trigger-settings/"),
     (Kind::Trigger, "trigger/"),

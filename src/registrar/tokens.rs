@@ -15,7 +15,7 @@ use super::keep::Keep;
 use crate::model::Timestamp;
 use crate::store::Row;
 
-pub(super) const TOKEN: &str = "token/";
+pub(crate) const TOKEN: &str = "token/";
 /// How tokens begin, so that a leaked one is recognised.
 const PREFIX: &str = "bf_";
 /// More than a site has people and programs.

@@ -2,6 +2,7 @@
 //!
 //! Every stored entry is in `events`, and in exactly one of `pending` (waits), `tail` (acknowledged) and `parked`.
 
+use redb::WriteTransaction;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 
@@ -20,21 +21,21 @@ const PRUNED_AT_ONCE: usize = 256;
 
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// Apart from `meta`, whose page is written with every commit.
-const DICTIONARY: TableDefinition<&str, &[u8]> = TableDefinition::new("dictionary");
-const DEVICES: TableDefinition<&str, &[u8]> = TableDefinition::new("devices");
+pub(super) const DICTIONARY: TableDefinition<&str, &[u8]> = TableDefinition::new("dictionary");
+pub(super) const DEVICES: TableDefinition<&str, &[u8]> = TableDefinition::new("devices");
 pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
-const PENDING: TableDefinition<u64, &[u8]> = TableDefinition::new("pending");
+pub(super) const PENDING: TableDefinition<u64, &[u8]> = TableDefinition::new("pending");
 /// When it was made, its bytes, and whether nobody subscribed to it.
-const TAIL: TableDefinition<u64, (i64, u32, bool)> = TableDefinition::new("tail");
+pub(super) const TAIL: TableDefinition<u64, (i64, u32, bool)> = TableDefinition::new("tail");
 /// Most entries that are kept parked: they are looked at by people.
 const MOST_PARKED: u64 = 10_000;
 
-const PARKED: TableDefinition<u64, (&[u8], &str)> = TableDefinition::new("parked");
+pub(super) const PARKED: TableDefinition<u64, (&[u8], &str)> = TableDefinition::new("parked");
 
 pub(super) const FORMAT_KEY: &str = "format";
-const SITE_KEY: &str = "site";
-const HEAD_KEY: &str = "head";
-const COUNTERS_KEY: &str = "counters";
+pub(super) const SITE_KEY: &str = "site";
+pub(super) const HEAD_KEY: &str = "head";
+pub(super) const COUNTERS_KEY: &str = "counters";
 
 /// What is counted for the life of the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,12 +141,7 @@ impl Books {
             meta.insert(COUNTERS_KEY, json(&Counters::default())?.as_slice())?;
             let from = dictionary.len().saturating_sub(MOST_DICTIONARY);
             tx.open_table(DICTIONARY)?.insert("1", &dictionary[from..])?;
-            tx.open_table(DEVICES)?;
-            tx.open_table(EVENTS)?;
-            tx.open_table(PENDING)?;
-            tx.open_table(TAIL)?;
-            tx.open_table(PARKED)?;
-            rows::create(&tx)?;
+            open_all(&tx)?;
         }
         tx.commit()?;
         Ok(())
@@ -288,6 +284,25 @@ impl Books {
         }
         Ok(keys)
     }
+}
+
+/// Makes the tables of a database that is to be filled with the rows of another.
+pub(super) fn create_tables(db: &Database) -> Result<(), redb::Error> {
+    let tx = db.begin_write()?;
+    tx.open_table(META)?;
+    tx.open_table(DICTIONARY)?;
+    open_all(&tx)?;
+    tx.commit()?;
+    Ok(())
+}
+
+fn open_all(tx: &WriteTransaction) -> Result<(), redb::Error> {
+    tx.open_table(DEVICES)?;
+    tx.open_table(EVENTS)?;
+    tx.open_table(PENDING)?;
+    tx.open_table(TAIL)?;
+    tx.open_table(PARKED)?;
+    rows::create(tx)
 }
 
 /// Format and site of a database: as much as every format has.

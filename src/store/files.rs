@@ -23,7 +23,7 @@ const MARKER: &str = "beaconfence.redb.is-damaged";
 /// Enough for a batch and for the repair at the next opening.
 const BALLAST_BYTES: usize = 4 << 20;
 /// Pages that are kept in memory: the hot ones are few.
-const CACHE_BYTES: usize = 8 << 20;
+pub(super) const CACHE_BYTES: usize = 8 << 20;
 /// Damaged databases that are kept.
 const MOST_SET_ASIDE: usize = 3;
 
@@ -282,7 +282,7 @@ impl Medium for Directory {
 }
 
 /// Files that only the gateway's user reads: they say who is where.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]

@@ -8,7 +8,7 @@
 //! was new. Ages are differences on it, so a clock that jumps makes nothing expire.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::model::{DeviceId, SiteId, Timestamp};
 
 #[doc(hidden)]
 pub mod books;
+pub mod copy;
 mod error;
 mod files;
 mod open;
@@ -330,6 +331,8 @@ struct Inner {
     steady: AtomicI64,
     /// A reader met what should not be there.
     is_suspect: AtomicBool,
+    /// How many copies are being written.
+    copies: AtomicUsize,
     dictionary: Vec<u8>,
     memory_bytes: usize,
     /// Until the thread starts.
@@ -422,6 +425,7 @@ impl Store {
             status: Mutex::new(status),
             steady: AtomicI64::new(0),
             is_suspect: AtomicBool::new(false),
+            copies: AtomicUsize::new(0),
             dictionary: books.dictionary.clone(),
             memory_bytes: worker.memory_bytes(),
             worker: Mutex::new(Some(worker)),

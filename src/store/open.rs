@@ -223,7 +223,7 @@ fn assemble(
     Opened { store: Store::of(worker, db), head, devices, waiting, is_new, set_aside }
 }
 
-fn new_head(now: Timestamp) -> Head {
+pub(super) fn new_head(now: Timestamp) -> Head {
     let mut epoch = uuid::Uuid::new_v4().simple().to_string();
     epoch.truncate(12);
     Head { epoch, began: now, sequence: 0, alive_at: now, jumped_ms: 0, jumps: 0 }

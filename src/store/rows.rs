@@ -4,8 +4,8 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition,
 
 use super::Row;
 
-const ROWS: TableDefinition<&str, &[u8]> = TableDefinition::new("rows");
-const PLACE: usize = size_of::<u64>();
+pub(super) const ROWS: TableDefinition<&str, &[u8]> = TableDefinition::new("rows");
+pub(super) const PLACE: usize = size_of::<u64>();
 
 /// Makes the table where it is missing.
 pub(super) fn create(tx: &WriteTransaction) -> Result<(), redb::Error> {

@@ -311,8 +311,14 @@ impl Worker {
         let used = self.books.counters.tail_bytes;
         let is_early = self.compacted.is_some_and(|last| last.elapsed() < COMPACT_EVERY);
         if is_idle && size > self.tuning.compact_above && used < size / 3 && !is_early {
-            self.compacted = Some(Instant::now());
             let mut slot = inner.database.write().unwrap_or_else(PoisonError::into_inner);
+            if inner.copies.load(Ordering::SeqCst) > 0 {
+                // Who copies reads the pages that would be moved.
+                drop(slot);
+                self.publish_status(inner);
+                return;
+            }
+            self.compacted = Some(Instant::now());
             let result = slot.as_mut().map(|db| guarded(|| db.compact().map_err(redb::Error::from)));
             drop(slot);
             match result {

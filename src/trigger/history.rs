@@ -317,6 +317,11 @@ impl DeviceHistory {
         before
     }
 
+    /// What goes on in a new epoch, begun from a record that was written at `at`: its visits are taken to have ended then.
+    pub fn begin_epoch(&mut self, site: &SiteHistory, at: Timestamp) {
+        self.pause(at, at.as_millis() - site.unattended_ms);
+    }
+
     /// Nobody looks at its visits any more: those that go on are taken to end now.
     pub(super) fn pause(&mut self, now: Timestamp, attended: i64) {
         for zone in self.zones.values_mut().filter(|zone| zone.open.is_some()) {

@@ -63,6 +63,11 @@ pub(super) struct Connect {
 }
 
 impl Connect {
+    /// That of these settings.
+    pub(super) fn of(config: PathBuf) -> Self {
+        Self { config: Some(config), ..Self::default() }
+    }
+
     /// The data directory on this computer; none where the gateway is elsewhere.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::config::load_gateway;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The gateway's settings
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::usual_settings())]
     config: PathBuf,
     /// The file to write, which must not be there; or a directory, in which each backup gets a name of its own
     #[arg(long, value_name = "FILE|DIR", default_value = ".")]

@@ -23,7 +23,7 @@ pub(super) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The settings of the gateway whose data directory it goes into
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::usual_settings())]
     config: PathBuf,
     /// Sets aside what is in the data directory, under another name within it; nothing is deleted
     #[arg(long)]

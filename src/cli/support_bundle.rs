@@ -24,7 +24,7 @@ use crate::support::{self, Part, Redactor};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The gateway's settings
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    #[arg(long, value_name = "FILE", default_value_os_t = super::usual_settings())]
     config: PathBuf,
     /// The file to write, which must not be there [default: beaconfence-support-TIME.zip]
     #[arg(long, value_name = "FILE")]

@@ -29,6 +29,7 @@ pub mod model;
 pub mod advert;
 pub mod engine;
 pub mod geofence;
+pub mod health;
 pub mod position;
 pub mod presence;
 pub mod registry;

@@ -22,6 +22,7 @@ const VIEWS = {
   events: () => import('./views/events.js'),
   playback: () => import('./views/playback.js'),
   health: () => import('./views/health.js'),
+  'beacon-health': () => import('./views/beacon_health.js'),
   transfer: () => import('./views/transfer.js'),
   history: () => import('./views/history.js'),
   access: () => import('./views/access.js'),

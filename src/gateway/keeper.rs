@@ -149,7 +149,7 @@ impl Keeper {
         let rows = beacon_rows(engine, now, MOST_BEACONS);
         if !rows.is_empty() {
             let head = Some(self.head(engine));
-            self.store.write(Batch { rows, head, ..Batch::default() });
+            self.store.write(Batch { head, rows, ..Batch::default() });
         }
         if now < self.alive_due {
             return;

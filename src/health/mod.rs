@@ -290,11 +290,12 @@ impl Beacons {
         }
         // Only devices have heard it, which come and go.
         let Some(found) = watch.unheard(&self.attended, now) else { return };
-        if found.unheard >= found.limit {
+        let left = found.limit.saturating_sub(found.time);
+        if left.is_zero() {
             watch.is_missing = true;
             self.settle(beacon, now);
         } else if found.is_heeded {
-            let due = now + (found.limit - found.unheard).max(LEAST_LOOK);
+            let due = now + left.max(LEAST_LOOK);
             watch.look_due = Some(due);
             self.looks.insert((due, beacon));
         } else {

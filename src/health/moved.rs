@@ -69,9 +69,12 @@ pub struct Elsewhere {
 #[derive(Debug)]
 pub(super) struct Ground {
     receivers: Vec<(Point, Metres, LevelOrdinal)>,
-    levels: Vec<(LevelOrdinal, Metres, Option<(Point, Point)>)>,
+    levels: Vec<Floor>,
     exponent: f64,
 }
+
+/// A level: its height, and the corners of what is known of it.
+type Floor = (LevelOrdinal, Metres, Option<(Point, Point)>);
 
 /// What one window says.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -107,27 +107,17 @@ impl Watch {
         let listened = attended.total(sighting.receiver, now);
         let best = self.ears.iter().filter(|ear| ear.receiver != sighting.receiver && time.since(ear.last) < LATELY);
         let best = best.map(|ear| ear.level).fold(f32::NEG_INFINITY, f32::max);
-        let ear = match self.ears.iter().position(|ear| ear.receiver == sighting.receiver) {
-            Some(at) => &mut self.ears[at],
-            None => {
-                let Some(at) = self.room(level, time) else { return };
-                let new = Ear {
-                    receiver: sighting.receiver,
-                    last: time,
-                    attended: listened,
-                    level,
-                    recent: 0.0,
-                    sum: 0.0,
-                    count: 0,
-                };
-                if at == self.ears.len() {
-                    self.ears.push(new);
-                } else {
-                    self.ears[at] = new;
-                }
-                &mut self.ears[at]
+        let known = self.ears.iter().position(|ear| ear.receiver == sighting.receiver);
+        let at = if let Some(at) = known {
+            at
+        } else {
+            if !self.make_room(level, time) {
+                return;
             }
+            self.ears.push(Ear::new(sighting.receiver, time, level));
+            self.ears.len() - 1
         };
+        let ear = &mut self.ears[at];
         ear.recent = ear.recent * decay(time.since(ear.last)) + 1.0;
         ear.level += LEVEL_WEIGHT * (level - ear.level);
         (ear.last, ear.attended) = (ear.last.max(time), listened);
@@ -157,17 +147,18 @@ impl Watch {
         }
     }
 
-    /// Where another receiver has its place; none where all are taken by better ones.
-    fn room(&self, level: f32, time: Timestamp) -> Option<usize> {
+    /// Makes room for another receiver, which takes the place of one that is silent or hears it less well; false where all are better.
+    fn make_room(&mut self, level: f32, time: Timestamp) -> bool {
         if self.ears.len() < MOST_EARS {
-            return Some(self.ears.len());
+            return true;
         }
         let stale = self.ears.iter().position(|ear| time.since(ear.last) > STALE);
         let weakest = || {
             let weakest = self.ears.iter().enumerate().min_by(|(_, a), (_, b)| a.level.total_cmp(&b.level))?;
             (weakest.1.level < level).then_some(weakest.0)
         };
-        stale.or_else(weakest)
+        let gives_way = stale.or_else(weakest);
+        gives_way.map(|at| self.ears.remove(at)).is_some()
     }
 
     /// Looks at where it is heard from, where a window is over.
@@ -209,8 +200,8 @@ impl Watch {
         };
         let of = |is_one: &dyn Fn(&&Ear) -> bool, limit| {
             let ears = || self.ears.iter().filter(is_one);
-            let unheard = ears().map(listened).max()?;
-            Some(Unheard { is_heeded: ears().any(|ear| attended.hears(ear.receiver)), unheard, limit })
+            let time = ears().map(listened).max()?;
+            Some(Unheard { is_heeded: ears().any(|ear| attended.hears(ear.receiver)), time, limit })
         };
         of(&|ear| ear.used_to_hear(self.last_heard), MISSING_AFTER).or_else(|| of(&|_| true, FAINT_MISSING_AFTER))
     }
@@ -249,12 +240,16 @@ pub(super) struct Unheard {
     /// Whether any receiver listens now that used to hear it.
     pub(super) is_heeded: bool,
     /// For how long those who used to hear it have listened in vain.
-    pub(super) unheard: Duration,
+    pub(super) time: Duration,
     /// From when on it is missing.
     pub(super) limit: Duration,
 }
 
 impl Ear {
+    const fn new(receiver: ReceiverIndex, last: Timestamp, level: f32) -> Self {
+        Self { receiver, last, attended: Duration::ZERO, level, recent: 0.0, sum: 0.0, count: 0 }
+    }
+
     /// A receiver that heard it before a restart.
     pub(super) const fn remembered(receiver: ReceiverIndex, last: Timestamp, attended: Duration) -> Self {
         Self { receiver, last, attended, level: UNKNOWN_LEVEL, recent: USED_TO_FROM, sum: 0.0, count: 0 }

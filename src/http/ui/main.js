@@ -134,7 +134,8 @@ async function show(focus) {
   const { signal } = page;
   closeDialogs();
   const [name, ...rest] = route();
-  main.mark(name);
+  // The page of the beacons' health hangs on that of the gateway's.
+  main.mark(name === 'beacon-health' ? 'health' : name);
   main.className = `page-${name}`;
   document.title = `${t(`page.${name}`)} · beaconfence`;
   const place = h('div', { class: 'view' });

@@ -31,7 +31,7 @@ export function show({ signal, rest }) {
       [t('health.state'), beacon => statePills(beacon)],
       [t('beacon.battery'), beacon => battery(beacon.battery)],
       [t('beacon.interval'), beacon => interval(beacon.interval)],
-      [t('health.last-heard'), beacon => (beacon.last_heard ? heard(beacon.last_heard) : '–')],
+      [t('beacon.last-heard'), beacon => (beacon.last_heard ? heard(beacon.last_heard) : '–')],
     ],
   });
   state.input.addEventListener('change', () => rows.again());
@@ -99,7 +99,11 @@ function beaconLink(beacon) {
 
 function statePills(beacon) {
   const states = beacon.problems.length ? beacon.problems : [beacon.state];
-  return states.map(state => h('span', { class: `pill ${KIND[state] ?? ''}` }, word('beacon.state.', state)));
+  return h(
+    'span',
+    { class: 'pills' },
+    states.map(state => h('span', { class: `pill ${KIND[state] ?? ''}` }, word('beacon.state.', state))),
+  );
 }
 
 /** What is wrong, in a sentence or two. */
@@ -108,7 +112,7 @@ function words(beacon) {
     missing: () => t('beacon.missing.text', { ago: ago(beacon.last_heard) }),
     moved: () => moved(beacon.moved),
     low_battery: () => battery(beacon.battery),
-    interval_drift: () => interval(beacon.interval),
+    interval_drift: () => t('beacon.interval.text', { how: interval(beacon.interval) }),
   };
   return beacon.problems.map(problem => said[problem]?.() ?? '').join(' · ');
 }
@@ -122,11 +126,12 @@ function moved(place) {
 
 function battery(of) {
   if (!of) return '–';
-  const level = of.percent === undefined ? `${number(of.millivolts / 1000, 2)} V` : `${number(of.percent)} %`;
-  return of.days_left === undefined ? level : `${level}, ${tn('beacon.days-left', of.days_left)}`;
+  const level = of.percent === undefined ? `${number(of.millivolts / 1000, 2)}\u00a0V` : `${number(of.percent)}\u00a0%`;
+  if (of.days_left === undefined) return level;
+  return `${level}, ${of.days_left === 0 ? t('beacon.days-left.none') : tn('beacon.days-left', of.days_left)}`;
 }
 
-const seconds = ms => (ms < 1000 ? `${number(ms)} ms` : `${number(ms / 1000, 1)} s`);
+const seconds = ms => (ms < 1000 ? `${number(ms)}\u00a0ms` : `${number(ms / 1000, 1)}\u00a0s`);
 
 function interval(of) {
   if (!of) return '–';

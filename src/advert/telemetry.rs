@@ -3,10 +3,12 @@
 //! | what | where | source |
 //! | --- | --- | --- |
 //! | Eddystone-TLM | service data 0xFEAA | google/eddystone, eddystone-tlm/tlm-plain.md |
-//! | Ruuvi data format 3 (`RAWv1`) | company 0x0499, byte 0 is 3; mV in bytes 12 to 13 | docs.ruuvi.com, data format 3 |
-//! | Ruuvi data format 5 (`RAWv2`) | company 0x0499, byte 0 is 5; mV above 1600 in the upper 11 bits of bytes 13 to 14, all ones for none | docs.ruuvi.com, data format 5 |
+//! | Ruuvi data format 3 (`RAWv1`) | company 0x0499, byte 0 is 3; mV in bytes 12 to 13 | docs.ruuvi.com, data formats |
+//! | Ruuvi data format 5 (`RAWv2`) | company 0x0499, byte 0 is 5; in the upper 11 bits of bytes 13 to 14 | as above |
 //! | `BTHome` v2, not encrypted | service data 0xFCD2; object 0x01 is percent | bthome.io/format |
-//! | Battery Level | service data 0x180F of one byte, percent | Battery Service 1.1 and GATT Specification Supplement, Battery Level |
+//! | Battery Level | service data 0x180F of one byte, percent | Battery Service 1.1, 3.1 |
+//!
+//! In data format 5 the voltage is what is above 1600 mV, and all ones say that there is none.
 //!
 //! `BTHome` objects of voltage are passed over: they may be that of what the sensor measures.
 

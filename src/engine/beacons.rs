@@ -28,8 +28,8 @@ impl Engine {
         self.beacons.take_records(now, most)
     }
 
-    /// A receiver is known to hear every packet, or to hear each sender about once a second only; then the gaps between sightings say
-    /// nothing of how often a beacon advertises.
+    /// A receiver is known to hear every packet, or to hear each sender about once a second only; then the gaps between
+    /// sightings say nothing of how often a beacon advertises.
     pub fn set_unfiltered(&mut self, receiver: &ReceiverId, is_unfiltered: bool) {
         self.beacons.set_unfiltered(receiver, is_unfiltered);
     }

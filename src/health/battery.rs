@@ -1,11 +1,12 @@
 //! The battery of one beacon: how full it is, how that goes down, and how long it may last.
 //!
-//! A voltage says little of what is left. A lithium cell (CR2032, CR2477) stays near 3.0 V for most of its life and then falls within weeks;
-//! cold and load move it by a tenth of a volt in a day. So a battery is *low* by its level alone, and the days that are left are only said
-//! where a line through the days falls: too many of them while the cell is full, and about right once it goes down.
+//! A voltage says little of what is left. A lithium cell (CR2032, CR2477) stays near 3.0 V for most of its life and
+//! then falls within weeks; cold and load move it by a tenth of a volt in a day. So a battery is *low* by its level
+//! alone, and the days that are left are only said where a line through the days falls: too many of them while the cell
+//! is full, and about right once it goes down.
 //!
-//! The line is that of Theil and Sen: the median of the slopes between all pairs of days, which a cold night or two do not turn (P. K. Sen,
-//! Estimates of the Regression Coefficient Based on Kendall's Tau, JASA 63, 1968).
+//! The line is that of Theil and Sen: the median of the slopes between all pairs of days, which a cold night or two do
+//! not turn (P. K. Sen, Estimates of the Regression Coefficient Based on Kendall's Tau, JASA 63, 1968).
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::advert::BatteryLevel;
 use crate::model::Timestamp;
 
-/// At this voltage, in mV, a lithium coin cell is as good as empty: under the load of the radio it falls to the 2.0 V below which most radio
-/// chips reset.
+/// At this voltage, in mV, a lithium coin cell is as good as empty: under the load of the radio it falls to the 2.0 V
+/// below which most radio chips reset.
 const END_MV: f64 = 2_400.0;
 /// A battery that was ever above this voltage is a rechargeable lithium cell, …
 const RECHARGEABLE_MV: u16 = 3_700;
@@ -34,7 +35,8 @@ const KNOWN_FROM: usize = 3;
 const MOST_DAYS: usize = 60;
 /// A trend needs so many days, and so many from the first to the last.
 const FEWEST_DAYS: usize = 7;
-/// A battery whose daily mean rises by so much above the median of the last [`LATELY`] days was changed: what was before says nothing.
+/// A battery whose daily mean rises by so much above the median of the last [`LATELY`] days was changed: what was
+/// before says nothing.
 const CHANGED_MV: i32 = 150;
 const CHANGED_PERCENT: i32 = 15;
 const LATELY: usize = 5;

@@ -1,11 +1,12 @@
 //! How often one beacon advertises, and whether that is still what it was.
 //!
-//! A beacon that counts its advertisements (Eddystone-TLM) says it exactly. For others the gaps between sightings at one receiver tell: a
-//! packet that is lost makes a gap of two, three or more intervals, so the shortest gaps are near the interval itself, and the others must
-//! be near its multiples, or nothing is said. The advertising delay of 0 to 10 ms (Core specification Vol 6, Part B, 4.4.2.2.1) is part of
-//! what is measured.
+//! A beacon that counts its advertisements (Eddystone-TLM) says it exactly. For others the gaps between sightings at
+//! one receiver tell: a packet that is lost makes a gap of two, three or more intervals, so the shortest gaps are near
+//! the interval itself, and the others must be near its multiples, or nothing is said. The advertising delay of 0 to 10
+//! ms (Core specification Vol 6, Part B, 4.4.2.2.1) is part of what is measured.
 //!
-//! A receiver whose scan is restarted every second hears a beacon about once a second, however often it advertises: its gaps say nothing.
+//! A receiver whose scan is restarted every second hears a beacon about once a second, however often it advertises: its
+//! gaps say nothing.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ const FEWEST: usize = 10;
 const LONGEST_WINDOW: Duration = Duration::from_secs(600);
 /// The next estimate begins so much later.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Sightings that are closer are one packet on two channels, or a source that says everything twice: no interval is below 20 ms.
+/// Sightings that are closer are one packet on two channels, or a source that says everything twice: no interval is
+/// below 20 ms.
 const SAME_PACKET_MS: i64 = 15;
 /// The multiples that are looked at.
 const MOST_MULTIPLES: f64 = 4.0;

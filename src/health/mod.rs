@@ -1,14 +1,15 @@
-//! How the registered beacons themselves fare: their batteries, whether the fixed ones are there and in their places, and whether all
-//! advertise as often as they used to.
+//! How the registered beacons themselves fare: their batteries, whether the fixed ones are there and in their places,
+//! and whether all advertise as often as they used to.
 //!
-//! Every registered beacon is watched from the first time it is heard; one that was never heard costs nothing. A sighting costs the few
-//! receivers that hear that beacon, and what takes longer is done once in a minute or five. Memory is bounded for each beacon: the
-//! receivers that hear it, 60 days of its battery, some gaps between sightings.
+//! Every registered beacon is watched from the first time it is heard; one that was never heard costs nothing. A
+//! sighting costs the few receivers that hear that beacon, and what takes longer is done once in a minute or five.
+//! Memory is bounded for each beacon: the receivers that hear it, 60 days of its battery, some gaps between sightings.
 //!
-//! - *Battery*: see [`BatteryHealth`]. Telemetry that does not say whose it is (Eddystone-TLM goes out between the frames that do) is that of
-//!   the beacon that was last heard from the same address.
-//! - *Missing*: a fixed beacon was not heard for an hour in which a receiver listened that used to hear it. The time of a receiver that
-//!   is down or has fallen silent does not count. Beacons that devices carry come and go, and are never missing.
+//! - *Battery*: see [`BatteryHealth`]. Telemetry that does not say whose it is (Eddystone-TLM goes out between the
+//!   frames that do) is that of the beacon that was last heard from the same address.
+//! - *Missing*: a fixed beacon was not heard for an hour in which a receiver listened that used to hear it. The time of
+//!   a receiver that is down or has fallen silent does not count. Beacons that devices carry come and go, and are never
+//!   missing.
 //! - *Moved*: a fixed beacon is heard from another place than the registered one.
 //! - *Interval*: see [`IntervalHealth`].
 //!
@@ -57,8 +58,8 @@ const LEAST_LOOK: Duration = Duration::from_secs(1);
 /// How all beacons fare together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthSummary {
-    /// How many beacons have each problem, and how many have none (`ok`) or were never heard (`never_heard`, fixed ones only). A beacon
-    /// with two problems counts for both.
+    /// How many beacons have each problem, and how many have none (`ok`) or were never heard (`never_heard`, fixed ones
+    /// only). A beacon with two problems counts for both.
     pub states: BTreeMap<&'static str, u64>,
     /// Those whose battery is low, in the order of the registry, at most 1,000.
     pub low: Vec<BeaconId>,
@@ -317,7 +318,8 @@ impl Beacons {
         gone.chain(said).collect()
     }
 
-    /// What is to be written down by `now`, at most `most`: what is known of a beacon, or none where it is to be forgotten.
+    /// What is to be written down by `now`, at most `most`: what is known of a beacon, or none where it is to be
+    /// forgotten.
     pub fn take_records(&mut self, now: Timestamp, most: usize) -> Vec<(BeaconId, Option<BeaconRecord>)> {
         let some = self.forgotten.len().min(most);
         let mut records: Vec<_> = self.forgotten.drain(..some).map(|id| (id, None)).collect();
@@ -363,7 +365,8 @@ impl Beacons {
     }
 }
 
-/// Whether that beacon may be watched at all: nothing is kept of one that a customer carries who has not agreed to be tracked.
+/// Whether that beacon may be watched at all: nothing is kept of one that a customer carries who has not agreed to be
+/// tracked.
 fn is_watched(registry: &Registry, beacon: BeaconIndex) -> bool {
     registry.device_of(beacon).is_none_or(|device| registry.devices()[device.get()].may_be_tracked())
 }

@@ -1,18 +1,21 @@
 //! Whether a fixed beacon is heard from where it is registered.
 //!
-//! Of each window of [`WINDOW`] the mean level at each receiver is held against the log-distance law: from the registered place and from a
-//! coarse grid of others, with the transmit power free, since a bag or a weak battery takes some dB from every receiver alike. The beacon is
-//! *elsewhere* where no place within [`FAR`] of the registered one fits nearly as well as the best one: so a vague fit, or receivers in one
-//! row, say nothing.
+//! Of each window of [`WINDOW`] the mean level at each receiver is held against the log-distance law: from the
+//! registered place and from a coarse grid of others, with the transmit power free, since a bag or a weak battery takes
+//! some dB from every receiver alike. The beacon is *elsewhere* where no place within [`FAR`] of the registered one
+//! fits nearly as well as the best one: so a vague fit, or receivers in one row, say nothing.
 //!
-//! The law alone is wrong behind walls and shelves, and always in the same way. So there are two thresholds: a difference that is very clear
-//! ([`CLEARLY_BETTER`]) is believed by itself, and finds a beacon that was put up at the wrong place. A lesser one ([`BETTER`]) is believed
-//! where the pattern of levels is another than it used to be, too ([`ANOTHER_PATTERN`]). That is found without the receiver that has
-//! changed the most: a broken antenna moves no beacon.
+//! The law alone is wrong behind walls and shelves, and always in the same way. So there are two thresholds: a
+//! difference that is very clear ([`CLEARLY_BETTER`]) is believed by itself, and finds a beacon that was put up at the
+//! wrong place. A lesser one ([`BETTER`]) is believed where the pattern of levels is another than it used to be, too
+//! ([`ANOTHER_PATTERN`]). That is found without the receiver that has changed the most: a broken antenna moves no
+//! beacon.
 //!
-//! Where only receivers of another level hear it, though a nearer one of its own level listens, it is on the other level.
+//! Where only receivers of another level hear it, though a nearer one of its own level listens, it is on the other
+//! level.
 //!
-//! Either must hold for [`HOLDS`], and so must the contrary before it is taken back. `docs/beacon-health.md` says how often this errs.
+//! Either must hold for [`HOLDS`], and so must the contrary before it is taken back. `docs/beacon-health.md` says how
+//! often this errs.
 
 use std::time::Duration;
 
@@ -34,7 +37,8 @@ const MOST_RECEIVERS: usize = 8;
 const FAR: Metres = 8.0;
 /// What the law errs by, in dB (one standard deviation of a surveyed hall), where the fit is not worse.
 const SIGMA: f64 = 6.0;
-/// How much better the best place must fit than any near the registered one, in squares of the standard deviation: alone …
+/// How much better the best place must fit than any near the registered one, in squares of the standard deviation:
+/// alone …
 const CLEARLY_BETTER: f64 = 6.0;
 /// … and where the pattern is another.
 const BETTER: f64 = 1.0;
@@ -50,7 +54,8 @@ const MARGIN: Metres = 3.0;
 const CELLS: f64 = 1_024.0;
 /// … and none smaller than this, in metres.
 const LEAST_STEP: Metres = 1.0;
-/// The usual pattern is known after so many windows (a day of which half is heard), and is the mean of at most so many (two weeks).
+/// The usual pattern is known after so many windows (a day of which half is heard), and is the mean of at most so many
+/// (two weeks).
 const LEARNED_FROM: u32 = 144;
 const LONGEST_MEAN: u32 = 4_032;
 

@@ -95,10 +95,6 @@ impl Story {
         self.tell(ms);
     }
 
-    fn state(&self, beacon: BeaconIndex) -> BeaconState {
-        self.beacons.health(beacon).unwrap().state()
-    }
-
     /// The changes of state of one beacon, with minutes.
     fn changes(&self, beacon: &str) -> Vec<(i64, &str)> {
         let mut changes: Vec<(i64, &str)> =
@@ -323,7 +319,8 @@ proptest! {
             let mut said = vec![0x20, 0];
             said.extend(&bytes);
             let payload = if bytes.len() % 3 == 0 { bytes.clone() } else { said };
-            let data = AdvertisingData { service_data: vec![(full_uuid(service), payload)], ..AdvertisingData::default() };
+            let service_data = vec![(full_uuid(service), payload)];
+            let data = AdvertisingData { service_data, ..AdvertisingData::default() };
             let heard = Heard { time: now.shifted(-(passed % 1_000)), address: Some(address(beacon)), data: &data };
             match passed % 7 {
                 0 => beacons.set_hears(receiver, passed % 2 == 0, now),

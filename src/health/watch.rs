@@ -147,7 +147,8 @@ impl Watch {
         }
     }
 
-    /// Makes room for another receiver, which takes the place of one that is silent or hears it less well; false where all are better.
+    /// Makes room for another receiver, which takes the place of one that is silent or hears it less well; false where
+    /// all are better.
     fn make_room(&mut self, level: f32, time: Timestamp) -> bool {
         if self.ears.len() < MOST_EARS {
             return true;
@@ -191,8 +192,8 @@ impl Watch {
         }
     }
 
-    /// For how long nobody has heard it of those who listen and used to hear it, and for how long they may; none where nobody who used
-    /// to hear it is known.
+    /// For how long nobody has heard it of those who listen and used to hear it, and for how long they may; none where
+    /// nobody who used to hear it is known.
     pub(super) fn unheard(&self, attended: &Attended, now: Timestamp) -> Option<Unheard> {
         let listened = |ear: &Ear| {
             let by_it = attended.total(ear.receiver, now).saturating_sub(ear.attended);

@@ -16,11 +16,27 @@ after(async () => {
   await shop?.close();
 });
 
-const none = { device: null, level: 0, problems: [], since: null, last_heard: null, battery: null, interval: null, moved: null };
+const none = {
+  device: null,
+  level: 0,
+  problems: [],
+  since: null,
+  last_heard: null,
+  battery: null,
+  interval: null,
+  moved: null,
+};
 const ago = hours => new Date(Date.now() - hours * 3_600_000).toISOString();
 /** What takes hours and days to come about, as the API says it. */
 const ITEMS = [
-  { ...none, beacon: 'shelf-bakery', state: 'missing', problems: ['missing', 'low_battery'], since: ago(3), last_heard: ago(4) },
+  {
+    ...none,
+    beacon: 'shelf-bakery',
+    state: 'missing',
+    problems: ['missing', 'low_battery'],
+    since: ago(3),
+    last_heard: ago(4),
+  },
   { ...none, beacon: 'shelf-cafe', level: 1, state: 'moved', problems: ['moved'], since: ago(1), last_heard: ago(0.1) },
   {
     ...none,
@@ -89,7 +105,10 @@ for (const [viewport, width] of [
         }, name);
         await page.waitForSelector('text=shelf-bakery');
         const text = await page.locator('main').textContent();
-        const words = language === 'en' ? ['about 12 days left', '1.5\u00a0s instead of 300\u00a0ms'] : ['encore 12 jours environ'];
+        const words =
+          language === 'en'
+            ? ['about 12 days left', '1.5\u00a0s instead of 300\u00a0ms']
+            : ['encore 12 jours environ'];
         words.forEach(word => assert.ok(text.includes(word), `${word}: ${text}`));
         const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(wider <= 0, `${name} is ${wider} pixels too wide`);

@@ -24,7 +24,7 @@ use crate::mqtt::wire::HealthWords;
 use crate::registry::{Beacon, Kind};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(one))
+    OpenApiRouter::new().routes(routes!(beacon_healths)).routes(routes!(beacon_health))
 }
 
 /// Which page.
@@ -85,7 +85,7 @@ impl Wanted {
 /// In the order of their ids, with how many are in which state. A beacon with two problems counts for both.
 #[utoipa::path(get, path = "/api/v1/beacon-health", tag = "health", params(HealthQuery),
     responses((status = 200, description = "A page", body = schema::BeaconHealthList)))]
-async fn list(State(app): State<App>, Query(query): Query<HealthQuery>) -> Result<Response, Problem> {
+async fn beacon_healths(State(app): State<App>, Query(query): Query<HealthQuery>) -> Result<Response, Problem> {
     let page = Page::new(query.limit, query.cursor.as_deref(), query.q.as_deref())?;
     let wanted = Wanted::parse(query.state.as_deref())?;
     blocking(move || {
@@ -115,7 +115,7 @@ async fn list(State(app): State<App>, Query(query): Query<HealthQuery>) -> Resul
 #[utoipa::path(get, path = "/api/v1/beacons/{id}/health", tag = "health",
     params(("id" = schema::Id, Path, description = "The beacon")),
     responses((status = 200, description = "So", body = schema::BeaconHealth), (status = 404)))]
-async fn one(State(app): State<App>, Path(id): Path<String>, _query: NoQuery) -> Result<Response, Problem> {
+async fn beacon_health(State(app): State<App>, Path(id): Path<String>, _query: NoQuery) -> Result<Response, Problem> {
     let registry = app.services.registrar.view().registry;
     let at = BeaconId::new(&id).ok().and_then(|id| registry.beacon(&id));
     let at = at.ok_or_else(|| {

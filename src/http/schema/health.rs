@@ -13,10 +13,9 @@ pub struct BeaconHealth {
     /// The level of a fixed one.
     #[schema(required = true)]
     level: Option<i32>,
-    /// The worst of its problems, or `ok`; `never_heard` of a fixed one, `not_heard` of a carried one that was not heard since it was
-    /// registered.
-    #[schema(inline)]
-    state: StateWord,
+    /// The worst of its problems, or `ok`; `never_heard` of a fixed one, `not_heard` of a carried one that was not
+    /// heard since it was registered.
+    state: String,
     /// Everything that is wrong with it, the worst first: `missing`, `moved`, `low_battery`, `interval_drift`.
     problems: Vec<String>,
     /// Since when this has been so.
@@ -93,26 +92,6 @@ pub struct BeaconHealthList {
     revision: u64,
     /// How many of all beacons are in each state.
     counts: std::collections::BTreeMap<String, u64>,
-}
-
-/// A state.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub enum StateWord {
-    /// Not heard, though it should be.
-    Missing,
-    /// Heard from another place.
-    Moved,
-    /// Its battery is nearly empty.
-    LowBattery,
-    /// It advertises otherwise than it used to.
-    IntervalDrift,
-    /// All is well.
-    Ok,
-    /// Never heard, and fixed.
-    NeverHeard,
-    /// Never heard, and carried.
-    NotHeard,
 }
 
 /// A state, or any problem.

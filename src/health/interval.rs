@@ -324,7 +324,7 @@ mod tests {
         for ten in hours.start * 6..hours.end * 6 {
             let ds = (ten * 6_000) as u32;
             let mut bytes = vec![0x20, 0, 0x0b, 0x18, 0x13, 0];
-            bytes.extend((ds as i64 * 100 / every).to_be_bytes().iter().skip(4));
+            bytes.extend((i64::from(ds) * 100 / every).to_be_bytes().iter().skip(4));
             bytes.extend(ds.to_be_bytes());
             let data = crate::advert::AdvertisingData {
                 service_data: vec![(crate::advert::full_uuid(0xfeaa), bytes)],

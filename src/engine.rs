@@ -10,11 +10,14 @@
 //! outputs whether time is kept by a clock, a file or a simulation. It is causal: what comes later in the input changes
 //! nothing of what was put out before.
 
+mod beacons;
+mod counters;
 pub mod explain;
 pub mod history;
 mod memory;
 mod reconfigure;
 
+pub use counters::Counters;
 pub use memory::{DeviceRecord, Memory};
 pub use reconfigure::{Prepared, Tables};
 
@@ -24,7 +27,10 @@ use std::time::Duration;
 
 use crate::advert::{Advertisement, DeviceSighting};
 use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
-use crate::model::{DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, TriggerId, ZoneId};
+use crate::health::{BeaconHealth, Beacons};
+use crate::model::{
+    BeaconId, DeviceId, LatLon, LevelOrdinal, Metres, Point, Position, ReceiverId, Timestamp, TriggerId, ZoneId,
+};
 use crate::position::{
     AnchorIndex, BATCH, Drift, Drifts, Filter, Model, PositionReport, SILENT_INTERVAL, Sample, in_silence,
 };
@@ -82,6 +88,8 @@ pub enum Output {
     Occupancy(ZoneId, u32),
     /// A receiver has fallen silent that should hear, or hears again. Presence is held meanwhile, as if it was down.
     Receiver(ReceiverId, ReceiverHealth),
+    /// How a beacon fares, or none where it is no longer watched. Latest value wins; while it is heard, about once an hour.
+    Beacon(BeaconId, Option<Box<BeaconHealth>>),
 }
 
 /// Where a device is now.
@@ -106,50 +114,6 @@ pub struct ZonePresence {
     pub visit_id: uuid::Uuid,
 }
 
-/// What the engine has taken in and refused, by kind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Advertisements of beacons that devices carry, taken in.
-    pub sightings: u64,
-    /// The same for each receiver, in the registry's order.
-    pub sightings_by_receiver: Vec<u64>,
-    /// Presence events made: entered, dwelled, exited.
-    pub events: [u64; 3],
-    /// Advertisements of registered fixed beacons.
-    pub fixed_beacons: u64,
-    /// What devices heard of fixed beacons, taken in.
-    pub device_sightings: u64,
-    /// What devices heard of registered beacons that have no fixed place.
-    pub unplaced_beacons: u64,
-    /// Position reports taken in.
-    pub reports: u64,
-    /// Advertisements of what is not registered.
-    pub strangers: u64,
-    /// Sightings and reports of customers who have not agreed to be tracked.
-    pub without_consent: u64,
-    /// Advertisements from receivers that are not registered.
-    pub unknown_receivers: u64,
-    /// Position reports and sightings of devices that are not registered.
-    pub unknown_devices: u64,
-    /// Inputs refused because their time is too far ahead.
-    pub ahead: u64,
-    /// Inputs refused because their time is too far behind.
-    pub behind: u64,
-    /// Position reports from outside the site.
-    pub reports_outside: u64,
-    /// Position reports on a level that the site does not have.
-    pub unknown_levels: u64,
-    /// Position reports that were not newer than the device's last.
-    pub stale_reports: u64,
-}
-
-impl Counters {
-    /// All inputs that were not refused.
-    pub fn taken_in(&self) -> u64 {
-        self.sightings + self.fixed_beacons + self.device_sightings + self.reports
-    }
-}
-
 /// The engine of one site.
 #[derive(Debug)]
 pub struct Engine {
@@ -162,6 +126,7 @@ pub struct Engine {
     triggers: Stage,
     compiled: Arc<Compiled>,
     health: Health,
+    beacons: Beacons,
     /// Receivers that are known to be down.
     down: Vec<bool>,
     trackers: Vec<Option<Box<Tracker>>>,
@@ -210,6 +175,7 @@ impl Engine {
             triggers: Stage::new(Arc::clone(&registry), Arc::clone(&compiled)),
             compiled,
             health: Health::new(registry.receivers().len()),
+            beacons: Beacons::new(Arc::clone(&registry)),
             down: vec![false; registry.receivers().len()],
             trackers: registry.devices().iter().map(|_| None).collect(),
             batches: BTreeSet::new(),
@@ -407,6 +373,8 @@ impl Engine {
         let now = now.max(self.now);
         while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
             self.now = at.max(self.now);
+            self.beacons.advance(at);
+            self.put_beacons();
             match (self.batches.first().copied(), self.silences.first().copied()) {
                 // A position first: it may be what the presence is waiting for.
                 (Some((ends, device)), _) if ends <= at => self.complete_batch(device),
@@ -426,7 +394,8 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let batch = self.batches.first().map(|(at, _)| *at);
         let silence = self.silences.first().map(|(at, _)| *at);
-        [batch, silence, self.presence.next_deadline(), self.triggers.next_deadline()].into_iter().flatten().min()
+        let others = [self.presence.next_deadline(), self.triggers.next_deadline(), self.beacons.next_deadline()];
+        [batch, silence].into_iter().chain(others).flatten().min()
     }
 
     /// The next output, in order.
@@ -453,7 +422,9 @@ impl Engine {
             self.health_changed(receiver, ReceiverHealth::Hears);
         }
         let Some(beacon) = self.registry.resolve(heard) else {
-            self.counters.strangers += 1;
+            let is_telemetry = self.is_telemetry(heard);
+            let counter = if is_telemetry { &mut self.counters.telemetry } else { &mut self.counters.strangers };
+            *counter += 1;
             return;
         };
         let Some(device) = self.registry.device_of(beacon) else {
@@ -461,6 +432,7 @@ impl Engine {
             let sample = Sample { time: heard.time, anchor: receiver.into(), rssi: heard.rssi.get() };
             self.drifts.fixed(&self.model, beacon, &sample);
             self.witness(receiver, Witness::Fixed(beacon), heard);
+            self.beacon_heard(beacon, receiver, heard);
             return;
         };
         if !self.registry.devices()[device.get()].may_be_tracked() {
@@ -470,6 +442,7 @@ impl Engine {
         self.counters.sightings += 1;
         self.counters.sightings_by_receiver[receiver.get()] += 1;
         self.witness(receiver, Witness::Device(device), heard);
+        self.beacon_heard(beacon, receiver, heard);
         self.presence.seen(device, Some(receiver), heard.time, self.now);
         self.publish();
         self.dwell(device, heard.time);
@@ -495,6 +468,8 @@ impl Engine {
     fn hold(&mut self, receiver: ReceiverIndex) {
         let hears = !self.down[receiver.get()] && self.health.silent_since(receiver).is_none();
         self.presence.receiver(receiver, hears, self.now);
+        self.beacons.set_hears(receiver, hears, self.now);
+        self.put_beacons();
         self.publish();
         self.look();
     }
@@ -543,6 +518,9 @@ impl Engine {
             self.counters.strangers += 1;
             return;
         };
+        if self.registry.device_of(beacon).is_none() {
+            self.beacon_heard_by_device(beacon, heard);
+        }
         let Some(anchor) = self.model.anchor_of(beacon) else {
             self.counters.unplaced_beacons += 1;
             return;

@@ -201,6 +201,7 @@ pub async fn run(
     for (trigger, why) in engine.trigger_faults() {
         warn!(%trigger, "the rule cannot be used, and never fires: {why}");
     }
+    engine.restore_beacons(keeper::beacons(keeper.store()), clock.now());
     begin(&mut engine, (!is_new).then_some((memory, waits)), &mine, &clock);
     let (changes, mut changed_registries) = mpsc::channel(CHANGES);
     let (copier, waker) =
@@ -286,7 +287,8 @@ pub async fn run(
                     keeper.jumped(&engine);
                 }
                 engine.set_wall_offset(clock.offset_ms());
-                keeper.tick(&engine);
+                keeper.tick(&mut engine);
+                tell_of_filters(&mut engine, &sink);
                 live.tick(clock.wall(clock.now()), engine.registry());
                 let fails = keeper.store().status().failing.is_some();
                 changed |= std::mem::replace(&mut failing, fails) != fails;
@@ -657,6 +659,13 @@ fn catch_up(
     changed
 }
 
+/// Tells the engine which of its own radios hear every packet.
+fn tell_of_filters(engine: &mut Engine, sink: &Sink) {
+    for (receiver, counters) in sink.counters().iter() {
+        engine.set_unfiltered(receiver, counters.unfiltered.load(Ordering::Relaxed));
+    }
+}
+
 /// Hands what came over MQTT to the engine. Gives what is to be done when that is committed.
 fn hear(engine: &mut Engine, recorder: &Recorder, facts: &Facts, received: mqtt::Report, now: Timestamp) -> Heard {
     let mqtt::Report { said, token } = received;
@@ -786,6 +795,7 @@ fn status(
     count("device_sightings", taken.device_sightings);
     count("unplaced_beacons", taken.unplaced_beacons);
     count("position_reports", taken.reports);
+    count("telemetry", taken.telemetry);
     count("strangers", taken.strangers);
     count("without_consent", taken.without_consent);
     count("refused_ahead", taken.ahead);

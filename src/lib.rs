@@ -8,6 +8,8 @@
 //!  (shell)  ------------------ pure engine, event time only ------------------  (shell)
 //! ```
 //!
+//! Beside it, and as pure, [`health`] watches the registered beacons themselves: batteries, and whether they are there.
+//!
 //! The pure stages read no clock, no file and no network: the engine is told what was observed and when
 //! ([`engine::Input`]), and is asked what follows and when it wants to be asked again. Live operation, replay, simulation
 //! and tests run the same code, and the same input gives the same output, byte for byte.
@@ -29,6 +31,7 @@ pub mod model;
 pub mod advert;
 pub mod engine;
 pub mod geofence;
+pub mod health;
 pub mod position;
 pub mod presence;
 pub mod registry;

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 /// The pure stages in pipeline order; each may import itself and what stands before it.
-const PURE: [&str; 8] = ["model", "advert", "registry", "position", "geofence", "presence", "trigger", "engine"];
+const PURE: [&str; 9] =
+    ["model", "advert", "registry", "position", "geofence", "presence", "trigger", "health", "engine"];
 
 /// Who alone may name a crate.
 const OWNERS: [(&str, &str); 5] =

@@ -8,12 +8,15 @@ mod mqtt_support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use beaconfence::advert::BatteryLevel;
 use beaconfence::engine::{DevicePresence, ZonePresence};
+use beaconfence::health::{BatteryHealth, BeaconHealth, Beacons, Elsewhere, IntervalHealth};
 use beaconfence::model::{LevelOrdinal, Point, Position, Probability, ReceiverId, Timestamp, ZoneId};
 use beaconfence::mqtt::wire::{
     self, DriftWords, MAX_PAYLOAD, Message, ReceiverStatus, ReplayDone, ReplayRequest, Status, StoreWords, WireError,
 };
 use beaconfence::presence::{Event, EventKind, Reason};
+use beaconfence::registry::BeaconIndex;
 use beaconfence::trigger::{Facts, Fired};
 use mqtt_support::{context, device, entered, instant, validate, zone};
 use serde_json::json;
@@ -145,6 +148,39 @@ fn occupancy_says_how_many_are_inside() {
     let message =
         wire::occupancy(&context(), &ZoneId::new("door").unwrap(), 3, instant("2026-01-01T10:00:00.000Z")).unwrap();
     golden("occupancy", "occupancy", "store-1/zones/door/occupancy", &message);
+}
+
+fn fares(problems: &str, battery: Option<BatteryHealth>) -> BeaconHealth {
+    // What the stage itself has made: nobody else can say that something is wrong.
+    let mut beacons = Beacons::new(Arc::new(mqtt_support::beacons::registry()));
+    mqtt_support::beacons::story(&mut beacons, problems);
+    let health = beacons.health(BeaconIndex(0)).unwrap();
+    assert_eq!(health.state().as_str(), problems);
+    BeaconHealth { battery, ..health }
+}
+
+#[test]
+fn the_health_of_a_beacon_says_what_is_wrong_with_it() {
+    let at = instant("2026-01-01T10:00:00.000Z");
+    let battery = BatteryHealth {
+        level: BatteryLevel::Millivolts(2_380),
+        at,
+        is_low: true,
+        days: 30,
+        per_day: Some(-4.567),
+        days_left: Some(0),
+    };
+    let interval = IntervalHealth { ms: 1_498.7, usual_ms: Some(1_001.2), is_counted: true, has_drifted: true };
+    let elsewhere = Elsewhere { since: at, level: LevelOrdinal(0), point: Some(Point { x: 12.4, y: -0.2 }) };
+    let missing =
+        BeaconHealth { interval: Some(interval), elsewhere: Some(elsewhere), ..fares("missing", Some(battery)) };
+    let say = |health: &BeaconHealth| wire::beacon_health(&context(), health).unwrap();
+    golden("beacon-health-missing", "beacon-health", "store-1/beacons/door-1/health", &say(&missing));
+    let percent =
+        BatteryHealth { level: BatteryLevel::Percent(80), is_low: false, per_day: None, days_left: None, ..battery };
+    let carried = BeaconHealth { device: Some("d1".parse().unwrap()), ..fares("ok", Some(percent)) };
+    golden("beacon-health", "beacon-health", "store-1/beacons/door-1/health", &say(&carried));
+    golden("beacon-health-plain", "beacon-health", "store-1/beacons/door-1/health", &say(&fares("ok", None)));
 }
 
 #[test]

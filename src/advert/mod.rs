@@ -11,6 +11,7 @@ mod device_sighting;
 mod eddystone;
 mod ibeacon;
 pub mod line;
+mod telemetry;
 pub mod text;
 
 use uuid::Uuid;
@@ -21,6 +22,7 @@ pub use altbeacon::AltBeacon;
 pub use device_sighting::DeviceSighting;
 pub use eddystone::{EddystoneEid, EddystoneTlm, EddystoneUid, EddystoneUrl};
 pub use ibeacon::IBeacon;
+pub use telemetry::{BatteryLevel, Telemetry, telemetry};
 
 use crate::model::{ReceiverId, Rssi, Timestamp};
 

@@ -48,8 +48,11 @@ pub(super) struct Args {
     /// Print the CloudEvents of triggers that would be published
     #[arg(long, conflicts_with_all = ["events", "positions", "explain", "against"])]
     triggers: bool,
+    /// Print how beacons fare as it would be published: battery, missing, moved, advertising interval
+    #[arg(long, conflicts_with_all = ["events", "positions", "triggers", "explain", "against"])]
+    health: bool,
     /// Publish everything to the broker that this gateway.toml names, to try on recordings what subscribes
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "positions", "triggers", "explain", "against"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["events", "positions", "triggers", "health", "explain", "against"])]
     publish: Option<PathBuf>,
     /// Explain the events of that device: what was heard, how the probability went, and the settings it was held against
     #[arg(long, value_name = "DEVICE", conflicts_with = "against")]
@@ -118,7 +121,10 @@ fn print(tape: &mut Tape, registry: Registry, args: Args) -> anyhow::Result<()> 
         let mut print = |engine: &mut Engine| -> anyhow::Result<()> {
             while let Some(output) = engine.poll_output() {
                 let line = match output {
-                    Output::Event(event) if !args.positions && !args.triggers => wire::event(&context, &event)?.payload,
+                    Output::Event(event) if !args.positions && !args.triggers && !args.health => {
+                        wire::event(&context, &event)?.payload
+                    }
+                    Output::Beacon(_, Some(health)) if args.health => wire::beacon_health(&context, &health)?.payload,
                     Output::Trigger(fired) if args.triggers => wire::trigger(&context, &fired)?.payload,
                     Output::Position(device, position) if args.positions => {
                         wire::position_line(&context, &device.id, &position, engine.now())?

@@ -159,6 +159,8 @@ impl Engine {
             .collect();
         (self.down, self.tree, self.shares) = (down, tree, shares);
         self.registry = Arc::clone(&next);
+        self.beacons.reconfigure(Arc::clone(&next), self.now);
+        self.put_beacons();
         if !keeps_places {
             // Who hears what is learned anew.
             self.health = Health::new(next.receivers().len());

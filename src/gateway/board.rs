@@ -36,11 +36,14 @@ impl Board {
                 last_heard.insert(receiver.clone(), clock.wall(Timestamp::from_millis(heard)));
             }
         }
+        let health = engine.beacon_health();
         let reading = Reading {
             status,
             present: live.present(),
             events: [("entered", entered), ("dwelled", dwelled), ("exited", exited)],
             last_heard,
+            beacons: health.states,
+            low: health.low,
             registered: [
                 ("zones", registry.zones().len() as u64),
                 ("beacons", registry.beacons().len() as u64),

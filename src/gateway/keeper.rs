@@ -9,6 +9,7 @@ use super::facts;
 use super::outlet::Outlet;
 use crate::clock::Clock;
 use crate::engine::{DeviceRecord, Engine, Memory};
+use crate::health::BeaconRecord;
 use crate::model::{DeviceId, Timestamp};
 use crate::store::{Batch, Head, Row, Store};
 use crate::trigger::SiteHistory;
@@ -23,6 +24,12 @@ const REMEMBERED: Duration = Duration::from_secs(11 * 60);
 const WAITING: u32 = 10;
 /// The row of what rules remember of the site.
 pub(crate) const SITE_HISTORY: &str = "rules/site";
+/// Keys of the rows of what is known of beacons.
+const BEACONS: &str = "beacon-health/";
+/// Beacons that are written down at once, …
+const MOST_BEACONS: usize = 256;
+/// … and when the gateway stops.
+const MOST_LAST_BEACONS: usize = 20_000;
 
 /// What an answer waits for: the commit of what it led to.
 pub type Then = Box<dyn FnOnce() + Send>;
@@ -51,6 +58,29 @@ fn site_history(store: &Store) -> SiteHistory {
             SiteHistory::default()
         }
     }
+}
+
+/// What is known of beacons. A record that cannot be read is forgotten: it is learned anew.
+pub fn beacons(store: &Store) -> Vec<BeaconRecord> {
+    let rows = store.rows(&[BEACONS]).unwrap_or_else(|error| {
+        warn!("what is known of beacons cannot be read; it is learned anew: {error}");
+        Vec::new()
+    });
+    let read = rows.into_iter().filter_map(|(key, row)| {
+        let record = serde_json::from_slice::<BeaconRecord>(&row).inspect_err(|error| {
+            warn!(key, "what is known of a beacon cannot be read; it is learned anew: {error}");
+        });
+        record.ok().filter(|record| key.strip_prefix(BEACONS) == Some(record.id.as_str()))
+    });
+    read.collect()
+}
+
+/// The rows of what is known of beacons, where that is due by `now`.
+fn beacon_rows(engine: &mut Engine, now: Timestamp, most: usize) -> Vec<Row> {
+    let records = engine.take_beacons(now, most).into_iter();
+    // Ids and numbers have a JSON form.
+    let value = |record: Option<BeaconRecord>| record.and_then(|record| serde_json::to_vec(&record).ok());
+    records.map(|(id, record)| Row { key: format!("{BEACONS}{id}"), value: value(record), place: 0 }).collect()
 }
 
 impl Keeper {
@@ -113,9 +143,14 @@ impl Keeper {
     }
 
     /// To be called about once a second: says what time it is, that the gateway lives, and forgets who is long gone.
-    pub fn tick(&mut self, engine: &Engine) {
+    pub fn tick(&mut self, engine: &mut Engine) {
         let now = self.clock.now();
         self.store.tick(now);
+        let rows = beacon_rows(engine, now, MOST_BEACONS);
+        if !rows.is_empty() {
+            let head = Some(self.head(engine));
+            self.store.write(Batch { head, rows, ..Batch::default() });
+        }
         if now < self.alive_due {
             return;
         }
@@ -151,6 +186,8 @@ impl Keeper {
     pub async fn finish(&mut self, engine: &mut Engine, outlet: &mut Outlet, within: Duration) {
         self.keep(engine, outlet, Vec::new());
         let devices: Vec<_> = engine.memories().into_iter().map(|memory| self.record(memory)).collect();
+        // Whatever is due in the future.
+        let rows = beacon_rows(engine, Timestamp::from_millis(i64::MAX), MOST_LAST_BEACONS);
         let head = Some(self.head(engine));
         let (done, committed) = tokio::sync::oneshot::channel();
         let tell = move || {
@@ -158,7 +195,7 @@ impl Keeper {
             let _ = done.send(());
         };
         let then: Vec<Then> = vec![Box::new(tell)];
-        self.store.write(Batch { devices, head, then, ..Batch::default() });
+        self.store.write(Batch { devices, head, rows, then, ..Batch::default() });
         // What is not committed by then is counted when the store is closed.
         let _ = tokio::time::timeout(within, committed).await;
     }

@@ -1,6 +1,7 @@
 //! From the engine's outputs to the broker: states at once, events by way of the store where there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -10,7 +11,8 @@ use super::live::Live;
 use super::states::UnpublishedStates;
 use crate::clock::Clock;
 use crate::engine::{DevicePresence, Output};
-use crate::model::{DeviceId, Frame, Position, ReceiverId, Timestamp, ZoneId};
+use crate::health::BeaconHealth;
+use crate::model::{BeaconId, DeviceId, Frame, Position, ReceiverId, Timestamp, ZoneId};
 use crate::mqtt::Publisher;
 use crate::mqtt::wire::{self, Context, Message, Status, WireError};
 use crate::presence::{Event, ReceiverHealth};
@@ -127,6 +129,7 @@ impl Outlet {
                 self.publisher.clear_state(&topic);
             }
             Output::Receiver(receiver, health) => self.health(&receiver, health),
+            Output::Beacon(beacon, health) => self.beacon(&beacon, health),
             Output::Occupancy(zone, inside) => {
                 let since = self.wall(at);
                 self.live.iter().for_each(|live| live.occupancy(&zone, inside));
@@ -180,6 +183,16 @@ impl Outlet {
                 self.wall(since)
             ),
         }
+    }
+
+    /// How a beacon fares, which is a state by itself: no event stands behind it. None clears what brokers hold.
+    fn beacon(&mut self, beacon: &BeaconId, health: Option<Box<BeaconHealth>>) {
+        let health = health.map(|health| Arc::new(health.with_times(|at| self.wall(at))));
+        match &health {
+            Some(health) => self.state(wire::beacon_health(&self.context, health)),
+            None => self.publisher.clear_state(&wire::beacon_health_topic(&self.context.site, beacon)),
+        }
+        self.live.iter().for_each(|live| live.beacon(beacon, health.clone()));
     }
 
     /// Whether a receiver fell silent or hears again since the last call.

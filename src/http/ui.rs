@@ -53,6 +53,7 @@ const FILES: &[File] = files![
     "texts/fr.json",
     "views.css",
     "views/access.js",
+    "views/beacon_health.js",
     "views/beacons.js",
     "views/devices.js",
     "views/event_words.js",

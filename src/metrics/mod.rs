@@ -14,7 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
-use crate::model::{ReceiverId, Timestamp};
+use crate::model::{BeaconId, ReceiverId, Timestamp};
 use crate::mqtt::wire::{ReceiverStatus, Status};
 
 /// The media type of the text.
@@ -31,6 +31,10 @@ pub struct Reading {
     pub events: [(&'static str, u64); 3],
     /// When each receiver last heard anything.
     pub last_heard: BTreeMap<ReceiverId, Timestamp>,
+    /// Beacons that have been heard or should be, by how they fare.
+    pub beacons: BTreeMap<&'static str, u64>,
+    /// Beacons whose battery is low, a thousand at most.
+    pub low: Vec<BeaconId>,
     /// Zones, beacons and devices that are registered.
     pub registered: [(&'static str, u64); 3],
 }
@@ -257,6 +261,20 @@ fn of_reading(reading: &Reading) -> Vec<Family> {
             reading.registered.iter().map(|(what, count)| (what, *count as f64)),
         ),
         Family::by(
+            Gauge,
+            "beaconfence_beacons",
+            "Registered beacons by how they fare.",
+            "state",
+            reading.beacons.iter().map(|(state, count)| (state, *count as f64)),
+        ),
+        Family::by(
+            Gauge,
+            "beaconfence_beacon_battery_low",
+            "Beacons that need a battery, a thousand at most.",
+            "beacon",
+            reading.low.iter().map(|beacon| (beacon, 1.0)),
+        ),
+        Family::by(
             Counter,
             "beaconfence_presence_events",
             "Presence events made.",
@@ -344,6 +362,8 @@ mod tests {
             present: 4,
             events: [("entered", 9), ("dwelled", 8), ("exited", 7)],
             last_heard: BTreeMap::from([(receiver, since)]),
+            beacons: BTreeMap::from([("ok", 5), ("moved", 1)]),
+            low: vec![BeaconId::new("shelf").unwrap()],
             registered: [("zones", 3), ("beacons", 2), ("devices", 1)],
         }
     }
@@ -367,6 +387,8 @@ mod tests {
             "beaconfence_outbox_messages 3.0",
             "beaconfence_outbox_dropped_total{reason=\"full\"} 2.0",
             "beaconfence_broker_connected 0.0",
+            "beaconfence_beacons{state=\"moved\"} 1.0",
+            "beaconfence_beacon_battery_low{beacon=\"shelf\"} 1.0",
             "beaconfence_devices_present 4.0",
             "beaconfence_clock_synchronised 1.0",
         ] {

@@ -18,6 +18,7 @@ const PAGES = [
   'events',
   'playback',
   'health',
+  'beacon-health',
   'transfer',
   'history',
   'access',

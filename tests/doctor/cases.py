@@ -27,11 +27,11 @@ PROCESSES = []
 USER, PASSWORD = 'gw', 'correct horse'
 CHECKS = ['config', 'dbus', 'bluetoothd', 'adapter', 'monitors', 'hearing', 'broker', 'publish', 'subscribe', 'clock', 'disk', 'data-dir',
           'memory', 'http']
-WRITES = ['events/#', 'triggers/#', 'replays/#', 'cards/#', 'presence/#', 'zones/#', f'gateways/{GATEWAY}/status']
+WRITES = ['events/#', 'triggers/#', 'replays/#', 'cards/#', 'presence/#', 'zones/#', 'beacons/#', f'gateways/{GATEWAY}/status']
 READS = ['positions/+', 'devices/+/attributes', f'gateways/{GATEWAY}/replay']
 # What a trial may say, and to whom: under an id that nobody can have.
 TRIALS = {f'{PREFIX}/{topic}' for topic in ['events/_doctor/probe', 'triggers/_doctor/probe', 'replays/_doctor', 'cards/_doctor/probe',
-                                            'presence/_doctor', 'zones/_doctor/occupancy', f'gateways/{GATEWAY}/status']}
+                                            'presence/_doctor', 'zones/_doctor/occupancy', 'beacons/_doctor/health', f'gateways/{GATEWAY}/status']}
 
 
 def free_port():

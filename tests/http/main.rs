@@ -4,6 +4,7 @@
 
 mod access;
 mod api;
+mod beacon_health;
 mod connections;
 mod document;
 mod files;

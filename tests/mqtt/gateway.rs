@@ -15,6 +15,12 @@ pub const STORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples/st
 /// Ends with the test, however that ends.
 pub struct Running(Child);
 
+impl From<Child> for Running {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl std::ops::Deref for Running {
     type Target = Child;
 

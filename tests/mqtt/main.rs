@@ -5,6 +5,7 @@
 #[path = "../mqtt_support/mod.rs"]
 mod mqtt_support;
 
+mod beacons;
 mod command;
 mod faults;
 mod gateway;

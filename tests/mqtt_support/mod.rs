@@ -1,6 +1,7 @@
 //! What the tests of the MQTT side share.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+pub mod beacons;
 pub mod mosquitto;
 pub mod shelf;
 

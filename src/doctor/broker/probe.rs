@@ -70,6 +70,7 @@ fn trials(site: &SiteId, gateway: &GatewayId) -> Vec<(String, Trial)> {
         ("cards/#", trial(format!("cards/{NOBODY}/probe"), true)),
         ("presence/#", trial(format!("presence/{NOBODY}"), true)),
         ("zones/#", trial(format!("zones/{NOBODY}/occupancy"), true)),
+        ("beacons/#", trial(format!("beacons/{NOBODY}/health"), true)),
     ]
     .map(|(rule, trial)| (format!("{site}/{rule}"), trial))
     .into()

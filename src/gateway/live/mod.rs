@@ -17,7 +17,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::advert::Advertisement;
 use crate::engine::DevicePresence;
-use crate::model::{DeviceId, Position, Timestamp, ZoneId};
+use crate::health::BeaconHealth;
+use crate::model::{BeaconId, DeviceId, Position, Timestamp, ZoneId};
 use crate::registrar::Change;
 use crate::registry::{Device, DeviceKind, Registry};
 use crate::store::Entry;
@@ -98,6 +99,7 @@ struct State {
     /// Devices whose position is another than was last told.
     moved: BTreeSet<DeviceId>,
     occupancy: BTreeMap<ZoneId, u32>,
+    beacons: BTreeMap<BeaconId, Arc<BeaconHealth>>,
     events: VecDeque<RecentEvent>,
     event_bytes: usize,
     visits: Visits,
@@ -199,6 +201,20 @@ impl Live {
     pub fn occupancy(&self, zone: &ZoneId, count: u32) {
         self.lock().occupancy.insert(zone.clone(), count);
         self.tell("occupancy", || json!({"zone": zone, "count": count}));
+    }
+
+    /// A beacon fares so; none where it is no longer watched.
+    pub fn beacon(&self, beacon: &BeaconId, health: Option<Arc<BeaconHealth>>) {
+        let mut state = self.lock();
+        match health {
+            Some(health) => state.beacons.insert(beacon.clone(), health),
+            None => state.beacons.remove(beacon),
+        };
+    }
+
+    /// How a beacon fares, as of when that was last said; none where it was never heard.
+    pub fn beacon_health(&self, beacon: &BeaconId) -> Option<Arc<BeaconHealth>> {
+        self.lock().beacons.get(beacon).cloned()
     }
 
     /// A device is no longer tracked.

@@ -2,6 +2,7 @@
 
 mod access;
 mod advice;
+mod beacon_health;
 mod collections;
 mod health;
 mod history;
@@ -25,6 +26,7 @@ pub fn all() -> OpenApiRouter<App> {
         .merge(plans::routes())
         .merge(collections::routes())
         .merge(advice::routes())
+        .merge(beacon_health::routes())
         .merge(imports::routes())
         .merge(history::routes())
         .merge(live::routes())

@@ -4,11 +4,13 @@
 // Shapes that only the document sees, named as they are on the wire.
 #![allow(dead_code, clippy::struct_field_names)]
 
+mod health;
 mod live;
 mod records;
 mod results;
 mod triggers;
 
+pub use health::*;
 pub use live::*;
 pub use records::*;
 pub use results::*;

@@ -22,6 +22,7 @@ const VIEWS = {
   events: () => import('./views/events.js'),
   playback: () => import('./views/playback.js'),
   health: () => import('./views/health.js'),
+  'beacon-health': () => import('./views/beacon_health.js'),
   transfer: () => import('./views/transfer.js'),
   history: () => import('./views/history.js'),
   access: () => import('./views/access.js'),
@@ -133,7 +134,8 @@ async function show(focus) {
   const { signal } = page;
   closeDialogs();
   const [name, ...rest] = route();
-  main.mark(name);
+  // The page of the beacons' health hangs on that of the gateway's.
+  main.mark(name === 'beacon-health' ? 'health' : name);
   main.className = `page-${name}`;
   document.title = `${t(`page.${name}`)} · beaconfence`;
   const place = h('div', { class: 'view' });

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod event;
+mod health;
 mod replay;
 mod report;
 mod state;
@@ -19,6 +20,7 @@ use crate::model::{DeviceId, Frame, GatewayId, Position, SiteId, Timestamp};
 
 pub use attributes::{DeviceFacts, device_facts};
 pub use event::{SCHEMA as EVENT_SCHEMA, event, samples};
+pub use health::{HealthWords, beacon_health, beacon_health_topic};
 pub use replay::{ReplayDone, ReplayError, ReplayRequest, replay_done, replay_request, replay_topic};
 pub use report::{ReportError, position_report};
 pub use state::{

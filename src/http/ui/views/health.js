@@ -5,11 +5,9 @@ import { h, icon, put } from '../dom.js';
 import { ago, duration, instant, now, number, t, tn, word } from '../i18n.js';
 import { levelOf, model, on } from '../model.js';
 import { empty, load } from '../notices.js';
+import { beaconCard } from './beacon_health.js';
 
 const EVERY_MS = 15_000;
-/** A beacon that has been silent for so long has a flat battery, or is not in the store. */
-const QUIET_S = 86_400;
-const SHOWN = 200;
 
 export function show({ signal }) {
   const delivery = h('section', { class: 'card' });
@@ -125,58 +123,6 @@ function receiverCard() {
       }),
     ),
     down.length > 0 && h('p', { class: 'hint' }, t('health.down.text')),
-  ];
-}
-
-async function beaconCard() {
-  const [beacons, presence] = await Promise.all([api.get(`/beacons?limit=${SHOWN}`), api.get('/presence?limit=1000')]);
-  const heads = h('h2', null, t('page.beacons'));
-  if (beacons.total === 0) return [heads, empty(t('beacons.empty'), t('beacons.empty.text'))];
-  const seen = new Map(presence.items.map(item => [item.device, item.last_seen]));
-  const carried = beacons.items.filter(beacon => beacon.device);
-  const quiet = carried.filter(
-    beacon => !seen.has(beacon.device) || now() - Date.parse(seen.get(beacon.device)) > QUIET_S * 1000,
-  );
-  return [
-    h(
-      'div',
-      { class: 'sectionhead' },
-      heads,
-      h(
-        'span',
-        { class: `pill ${quiet.length ? 'warn' : 'good'}` },
-        quiet.length ? tn('health.quiet', quiet.length) : t('health.all-well'),
-      ),
-    ),
-    h('p', null, tn('health.beacons', beacons.total)),
-    quiet.length > 0 && [
-      h('p', { class: 'hint' }, t('health.quiet.text')),
-      h(
-        'ul',
-        { class: 'rows' },
-        quiet
-          .slice(0, 50)
-          .map(beacon =>
-            h(
-              'li',
-              null,
-              h('div', null, h('strong', null, beacon.id), h('span', { class: 'hint' }, beacon.device)),
-              h(
-                'div',
-                null,
-                h(
-                  'span',
-                  { class: 'hint' },
-                  seen.has(beacon.device)
-                    ? t('health.heard', { ago: ago(seen.get(beacon.device)) })
-                    : t('health.not-since-start'),
-                ),
-              ),
-            ),
-          ),
-      ),
-    ],
-    beacons.total > SHOWN && h('p', { class: 'hint' }, t('health.first', { n: number(SHOWN) })),
   ];
 }
 

@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify(3)). Where there is none, nobody is.
+//! What the service manager is told (`sd_notify`(3)). Where there is none, nobody is.
 
 use std::time::Duration;
 

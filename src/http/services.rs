@@ -87,7 +87,7 @@ impl Services {
         Self { metrics: Arc::new(metrics), ..self }
     }
 
-    /// The metrics, in the OpenMetrics format.
+    /// The metrics, in the `OpenMetrics` format.
     pub(super) fn metrics(&self) -> String {
         (self.metrics)()
     }

@@ -1,4 +1,4 @@
-//! Figures for those who watch over gateways, in the OpenMetrics format.
+//! Figures for those who watch over gateways, in the `OpenMetrics` format.
 //!
 //! Names and units are by the convention of Prometheus. No label has more values than the site has receivers, or than a list
 //! in the code: nothing that devices do makes more series.
@@ -138,7 +138,8 @@ pub fn text(reading: Option<&Reading>, outbox: &Outbox) -> String {
     let mut families = of_outbox(outbox);
     families.extend(process::families());
     if let Some(reading) = reading {
-        families.extend(of_reading(reading));
+        families.extend(of_receivers(reading));
+        families.extend(of_site(reading));
     }
     families.sort_by_key(|family| family.name);
     let mut registry = Registry::default();
@@ -194,17 +195,14 @@ fn of_outbox(outbox: &Outbox) -> Vec<Family> {
     ]
 }
 
-fn of_reading(reading: &Reading) -> Vec<Family> {
+/// What is heard, and by whom.
+fn of_receivers(reading: &Reading) -> Vec<Family> {
     use Kind::{Counter, Gauge};
     let status = &reading.status;
     let counted = |name: &str| status.counters.get(name).map(|count| *count as f64);
     let receivers =
         |figure: fn(&ReceiverStatus) -> f64| status.receivers.iter().map(move |(id, now)| (id, figure(now)));
-    let triggers = status.counters.iter().filter_map(|(name, count)| {
-        let outcome = name.strip_prefix("triggers_")?;
-        crate::trigger::Outcome::ALL.iter().any(|known| known.as_str() == outcome).then_some((outcome, *count as f64))
-    });
-    let mut families = vec![
+    vec![
         Family::by(
             Counter,
             "beaconfence_advertisements",
@@ -247,6 +245,19 @@ fn of_reading(reading: &Reading) -> Vec<Family> {
             "reason",
             REFUSED.iter().filter_map(|(name, reason)| Some((reason, counted(name)?))),
         ),
+    ]
+}
+
+/// What comes of it.
+fn of_site(reading: &Reading) -> Vec<Family> {
+    use Kind::{Counter, Gauge};
+    let status = &reading.status;
+    let counted = |name: &str| status.counters.get(name).map(|count| *count as f64);
+    let triggers = status.counters.iter().filter_map(|(name, count)| {
+        let outcome = name.strip_prefix("triggers_")?;
+        crate::trigger::Outcome::ALL.iter().any(|known| known.as_str() == outcome).then_some((outcome, *count as f64))
+    });
+    let mut families = vec![
         Family::one(
             Gauge,
             "beaconfence_devices_present",
@@ -315,7 +326,7 @@ impl Collector for Figures {
             for (label, value) in &family.series {
                 match label {
                     Some(label) => {
-                        put(&mut metric.encode_family(&[(family.label, label.as_str())])?, family.kind, *value)?
+                        put(&mut metric.encode_family(&[(family.label, label.as_str())])?, family.kind, *value)?;
                     }
                     None => put(&mut metric, family.kind, *value)?,
                 }

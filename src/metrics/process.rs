@@ -32,7 +32,7 @@ impl Stat {
         Self::parse(&std::fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// See proc_pid_stat(5): the name of the program stands in brackets and may have anything in it.
+    /// See `proc_pid_stat`(5): the name of the program stands in brackets and may have anything in it.
     fn parse(text: &str) -> Option<Self> {
         let after = text.rsplit_once(')')?.1;
         let fields: Vec<&str> = after.split_ascii_whitespace().collect();

@@ -95,7 +95,7 @@ fn a_reload_changes_the_log_and_names_what_waits_for_a_restart() {
     };
     reload(SETTINGS);
     assert!(gateway.log().contains("gateway.toml was read again: nothing has changed"), "{}", gateway.log());
-    reload(&format!("{}username = \"u\"\n\n[log]\nfilter = \"warn\"\n", SETTINGS));
+    reload(&format!("{SETTINGS}username = \"u\"\n\n[log]\nfilter = \"warn\"\n"));
     let log = gateway.log();
     assert!(log.contains("the log has changed filter=\"warn\""), "{log}");
     assert!(

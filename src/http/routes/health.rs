@@ -44,7 +44,7 @@ async fn ready(State(app): State<App>) -> Response {
 
 /// Metrics
 ///
-/// In the OpenMetrics format, for Prometheus and what reads the same. docs/monitoring.md has them all.
+/// In the `OpenMetrics` format, for Prometheus and what reads the same. docs/monitoring.md has them all.
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, description = "All of them", body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(app): State<App>) -> Response {

@@ -159,7 +159,7 @@ mod tests {
     fn what_is_tried_can_be_nobodys_and_leaves_nothing() {
         let (site, gateway) = ("s".parse().unwrap(), "g".parse().unwrap());
         let trials = trials(&site, &gateway);
-        assert_eq!(trials.len(), 6);
+        assert_eq!(trials.len(), 7);
         for (rule, trial) in trials {
             let tree = rule.strip_suffix('#').unwrap();
             let below = trial.topic.strip_prefix(tree).unwrap();

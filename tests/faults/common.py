@@ -70,6 +70,7 @@ class Run:
 
     def __init__(self, name, options):
         self.name = name
+        self.options = options
         self.long = options.long
         self.seed = options.seed
         self.rng = random.Random(self.seed)
@@ -148,9 +149,12 @@ def _stop(signum, frame):
     raise KeyboardInterrupt
 
 
-def main(name, body):
-    """Runs `body(run)`, prints what was wrong and the last line, and ends the process."""
+def main(name, body, add_arguments=None):
+    """Runs `body(run)`, prints what was wrong and the last line, and ends the process. Arguments that `add_arguments(parser)` adds are in
+    `run.options`."""
     parser = argparse.ArgumentParser()
+    if add_arguments:
+        add_arguments(parser)
     parser.add_argument("--long", action="store_true", help="many more faults")
     parser.add_argument("--seed", type=int, default=None, help="makes the same choices again")
     parser.add_argument("--keep", action="store_true", help="keeps the directory with logs and recordings")

@@ -1,24 +1,20 @@
 """A month in the life of a gateway, in a fraction of the time. See `run`."""
 
-import argparse
 import glob
 import json
 import math
 import os
 import pathlib
-import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import threading
 import time
-import traceback
 
 import paho.mqtt.client as paho
 import store
 from broker import Mosquitto
-from common import Failed, Run, binary
+from common import Failed, binary, main
 
 SITE, GATEWAY = "soak", "gw-1"
 SIZE = (40, 24)
@@ -176,7 +172,10 @@ def try_out(environment, speed):
         raise Failed(f"libfaketime does not work here: {passed} s passed in {took:.2f} s; {done.stderr.strip()}")
 
 
-def body(run, options):
+def body(run):
+    options = run.options
+    hours = options.days * 24 / options.speed
+    run.say(f"{options.days:g} days at {options.rate} advertisements a second, {options.speed} times as fast: {hours:.2f} hours")
     libraries = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
     if not libraries:
         raise Failed("libfaketime is missing: install the package faketime")
@@ -233,6 +232,7 @@ def body(run, options):
 
 def judge(run, samples, back, days):
     log = (run.dir / "gateway.log").read_text(errors="replace")
+    run.verdict.published = back.events
     lines = [f"soak/events measured={back.events} again={back.again} missing={back.lacks()}"]
     wrong = []
     if back.events == 0:
@@ -262,37 +262,10 @@ def judge(run, samples, back, days):
         run.verdict.problem("wrong", problem)
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="tests/soak/run")
-    parser.add_argument("--days", type=float, default=30.0)
-    parser.add_argument("--speed", type=int, default=100)
-    parser.add_argument("--rate", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", action="store_true", help="keeps the directory with logs and data")
-    options = parser.parse_args()
-    options.days = max(options.days, 0.01)
-    options.long = False
-    run = Run("soak", options)
-    run.say(f"{options.days:g} days at {options.rate} advertisements a second, {options.speed} times as fast: {options.days * 24 / options.speed:.2f} hours")
-    try:
-        body(run, options)
-    except Failed as failure:
-        run.verdict.problem("wrong", str(failure))
-    except KeyboardInterrupt:
-        run.verdict.problem("wrong", "interrupted")
-    except Exception:
-        run.verdict.problem("wrong", f"the test itself failed:\n{traceback.format_exc()}")
-    held = run.verdict.holds()
-    if not held:
-        run.tail()
-    run.clean_up()
-    run.verdict.report()
-    if held and not options.keep:
-        shutil.rmtree(run.dir, ignore_errors=True)
-    else:
-        run.say(f"everything is in {run.dir}")
-    sys.stdout.flush()
-    os._exit(0 if held else 1)
+def arguments(parser):
+    parser.add_argument("--days", type=float, default=30.0, help="simulated days")
+    parser.add_argument("--speed", type=int, default=100, help="how many times faster the clock goes")
+    parser.add_argument("--rate", type=int, default=500, help="advertisements a simulated second")
 
 
-main()
+main("soak", body, arguments)

@@ -11,7 +11,7 @@ use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
 use crate::model::{Timestamp, ZoneId};
 use crate::position::{Drifts, Model};
 use crate::presence::{Health, Moves};
-use crate::registry::{BeaconIndex, DeviceIndex, ReceiverIndex, Registry, Zone, ZoneIndex};
+use crate::registry::{DeviceIndex, Moved, ReceiverIndex, Registry, Renumbering, Zone, ZoneIndex};
 use crate::trigger::Compiled;
 
 /// What follows from a registry alone, and is shared between the engine and whoever prepares its next registry.
@@ -126,23 +126,18 @@ impl Engine {
         }
         self.advance(now);
         let Prepared { tables: Tables { registry: next, tree, shares, compiled }, model, before } = prepared;
-        let place = |ids: &mut dyn Iterator<Item = Option<u32>>| ids.collect::<Vec<_>>();
-        let zones: Vec<Option<ZoneIndex>> = before.zones().iter().map(|zone| next.zone(&zone.id)).collect();
-        let devices: Vec<Option<DeviceIndex>> = before.devices().iter().map(|device| next.device(&device.id)).collect();
-        let receivers: Vec<Option<ReceiverIndex>> = before.receivers().iter().map(|r| next.receiver(&r.id)).collect();
-        let beacons: Vec<Option<BeaconIndex>> = before.beacons().iter().map(|b| next.beacon(&b.id)).collect();
-        let is_kept = |places: Vec<Option<u32>>| places.iter().enumerate().all(|(at, to)| *to == Some(at as u32));
-        let keeps_places = is_kept(place(&mut devices.iter().map(|to| to.map(|to| to.0))))
-            && is_kept(place(&mut receivers.iter().map(|to| to.map(|to| to.0))))
-            && is_kept(place(&mut beacons.iter().map(|to| to.map(|to| to.0))))
+        let to = next.renumbering_of(&before);
+        let keeps_places = to.devices.is_kept()
+            && to.receivers.is_kept()
+            && to.beacons.is_kept()
             && before.receivers().len() == next.receivers().len();
 
-        self.carry_presence(&next, (&tree, &shares), model.is_none(), zones, devices.clone(), receivers);
-        self.carry_trackers(&next, model.is_none(), &devices);
+        self.carry_presence(&next, (&tree, &shares), model.is_none(), &to);
+        self.carry_trackers(&next, model.is_none(), &to);
         let keeps_drifts = model.is_none() && keeps_places;
         match model {
             Some(model) => self.model = *model,
-            None => self.model.reindex(&beacons),
+            None => self.model.reindex(&to.beacons),
         }
         if !keeps_drifts {
             self.drifts = Drifts::new(&next, &self.model);
@@ -169,28 +164,27 @@ impl Engine {
                 self.hold(receiver);
             }
         }
-        self.changed = std::mem::take(&mut self.changed).into_iter().filter_map(|at| devices[at.get()]).collect();
-        for (at, to) in devices.iter().enumerate() {
-            let device = &before.devices()[at];
-            match to {
-                None => self.gone.push(device.id.clone()),
-                Some(to) if device.may_be_tracked() && !next.devices()[to.get()].may_be_tracked() => {
-                    self.gone.push(device.id.clone());
-                }
-                // What is written down of its visits may say other words of zones and labels now.
-                Some(to) if !self.presence.zones_of(*to).is_empty() => {
-                    self.changed.insert(*to);
-                }
-                Some(_) => {}
+        self.changed = std::mem::take(&mut self.changed).into_iter().filter_map(|at| to.devices.to(at)).collect();
+        for at in to.touched.iter().copied() {
+            let device = &before.devices()[at.get()];
+            let may_not = |to: DeviceIndex| !next.devices()[to.get()].may_be_tracked();
+            if to.devices.to(at).is_none_or(|to| device.may_be_tracked() && may_not(to)) {
+                self.gone.push(device.id.clone());
             }
         }
+        // What is written down of visits may say other words of zones and labels now.
+        let shares_zones = before.shares_zones_with(&next);
+        let touched: BTreeSet<DeviceIndex> = to.touched.iter().filter_map(|at| to.devices.to(*at)).collect();
+        let has_other_words = |at: &DeviceIndex| !shares_zones || touched.contains(at);
+        self.changed.extend(self.presence.inside().filter(has_other_words));
         // What ended because of the change was decided under the rules before.
         self.publish();
-        self.triggers.reconfigure(Arc::clone(&next), Arc::clone(&compiled), &devices, self.now);
+        self.triggers.reconfigure(Arc::clone(&next), Arc::clone(&compiled), &to, self.now);
         self.compiled = compiled;
         self.put_triggers();
         self.look();
-        for zone in next.zones().iter().filter(|zone| before.zone(&zone.id).is_none()) {
+        let known = if to.zones.is_kept() { before.zones().len() } else { 0 };
+        for zone in next.zones().iter().skip(known).filter(|zone| before.zone(&zone.id).is_none()) {
             self.outputs.push_back(Output::Occupancy(zone.id.clone(), 0));
         }
         true
@@ -198,6 +192,9 @@ impl Engine {
 
     /// Zones of the present registry that are not in the next one.
     pub fn zones_gone(before: &Registry, next: &Registry) -> Vec<ZoneId> {
+        if before.shares_zones_with(next) {
+            return Vec::new();
+        }
         before.zones().iter().filter(|zone| next.zone(&zone.id).is_none()).map(|zone| zone.id.clone()).collect()
     }
 
@@ -206,32 +203,30 @@ impl Engine {
         next: &Arc<Registry>,
         (tree, shares): (&ZoneTree, &CellShares),
         keeps_model: bool,
-        zones: Vec<Option<ZoneIndex>>,
-        devices: Vec<Option<DeviceIndex>>,
-        receivers: Vec<Option<ReceiverIndex>>,
+        to: &Renumbering,
     ) {
         let before = Arc::clone(&self.registry);
         let margins_moved = before.site().margins != next.site().margins;
-        let reshaped: BTreeSet<ZoneIndex> = next
-            .zones()
-            .iter()
-            .enumerate()
-            .filter(|(_, zone)| {
-                before.zone(&zone.id).map(|at| &before.zones()[at.get()]).is_none_or(|old| {
-                    old.shape != zone.shape
+        let is_other = |old: &Arc<Zone>, zone: &Arc<Zone>| {
+            margins_moved
+                || (!Arc::ptr_eq(old, zone)
+                    && (old.shape != zone.shape
                         || old.level != zone.level
-                        || old.presence.margin.total_cmp(&zone.presence.margin).is_ne()
-                        || margins_moved
-                })
-            })
+                        || old.presence.margin.total_cmp(&zone.presence.margin).is_ne()))
+        };
+        let old = |at: usize, zone: &Zone| match to.zones {
+            Moved::Kept => before.zones().get(at),
+            Moved::To(_) => before.zone(&zone.id).map(|at| &before.zones()[at.get()]),
+        };
+        let zones = next.zones().iter().enumerate();
+        let reshaped: BTreeSet<ZoneIndex> = zones
+            .filter(|(at, zone)| old(*at, zone).is_none_or(|old| is_other(old, zone)))
             .map(|(at, _)| ZoneIndex(at as u32))
             .collect();
         let moves = Moves {
             registry: Arc::clone(next),
             overlaps: shares.overlaps().clone(),
-            zones,
-            devices,
-            receivers,
+            to,
             reshaped,
         };
         let (trackers, model, now) = (&self.trackers, &self.model, self.now);
@@ -253,16 +248,17 @@ impl Engine {
     }
 
     /// Puts the position stage of each device to its place. Where the model is another, positions begin anew.
-    fn carry_trackers(&mut self, next: &Registry, keeps_model: bool, devices: &[Option<DeviceIndex>]) {
-        let mut trackers: Vec<Option<Box<Tracker>>> = next.devices().iter().map(|_| None).collect();
-        for (tracker, to) in std::mem::take(&mut self.trackers).into_iter().zip(devices) {
-            let Some(to) = to.filter(|to| next.devices()[to.get()].may_be_tracked()) else { continue };
-            trackers[to.get()] = tracker.map(|mut tracker| {
-                if !keeps_model {
-                    *tracker = Tracker { last_report: tracker.last_report, ..*Tracker::new() };
-                }
-                tracker
-            });
+    fn carry_trackers(&mut self, next: &Registry, keeps_model: bool, to: &Renumbering) {
+        let mut trackers = to.devices.carry(std::mem::take(&mut self.trackers), next.devices().len(), || None);
+        for at in to.touched.iter().filter_map(|at| to.devices.to(*at)) {
+            if !next.devices()[at.get()].may_be_tracked() {
+                trackers[at.get()] = None;
+            }
+        }
+        if !keeps_model {
+            for tracker in trackers.iter_mut().flatten() {
+                **tracker = Tracker { last_report: tracker.last_report, ..*Tracker::new() };
+            }
         }
         self.batches.clear();
         self.silences.clear();

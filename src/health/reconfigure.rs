@@ -26,7 +26,7 @@ impl Beacons {
         }
         (self.filtered, self.ground) = (filtered, Ground::new(&next));
 
-        let watches = std::mem::replace(&mut self.watches, next.beacons().iter().map(|_| None).collect());
+        let watches = std::mem::replace(&mut self.watches, (0..next.beacons().len()).map(|_| None).collect());
         let unheeded = std::mem::take(&mut self.unheeded);
         let changed = std::mem::take(&mut self.changed);
         self.looks.clear();

@@ -153,36 +153,52 @@ impl Page {
 /// Places in a registry, by kind, in the order of ids.
 type ByKind = BTreeMap<Kind, Arc<[u32]>>;
 
-/// The places of a registry's things in the order of their ids; worked out once for each revision.
+/// The places of a registry's things in the order of their ids; worked out once for each revision, from the order of the one before.
 #[derive(Debug, Default)]
-pub struct Orders(Mutex<Option<(u64, ByKind)>>);
+pub struct Orders(Mutex<Option<Latest>>);
+
+/// Of the revision that was asked for last, and of those before.
+#[derive(Debug)]
+struct Latest {
+    revision: u64,
+    orders: ByKind,
+    earlier: ByKind,
+}
 
 impl Orders {
     /// The order of one kind of thing.
     pub fn of(&self, revision: u64, registry: &Registry, kind: Kind) -> Arc<[u32]> {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.as_ref().is_none_or(|(of, _)| *of != revision) {
-            *cached = Some((revision, BTreeMap::new()));
+        let latest = cached.get_or_insert_with(|| Latest { revision, orders: ByKind::new(), earlier: ByKind::new() });
+        if latest.revision != revision {
+            latest.revision = revision;
+            latest.earlier.append(&mut latest.orders);
         }
-        let order = || {
-            let ids: Vec<&str> = match kind {
-                Kind::Site | Kind::Level | Kind::TriggerSettings => Vec::new(),
-                Kind::Receiver => registry.receivers().iter().map(|one| one.id.as_str()).collect(),
-                Kind::Zone => registry.zones().iter().map(|one| one.id.as_str()).collect(),
-                Kind::Device => registry.devices().iter().map(|one| one.id.as_str()).collect(),
-                Kind::Beacon => registry.beacons().iter().map(|one| one.id.as_str()).collect(),
-                Kind::Trigger => registry.rules().triggers.iter().map(|one| one.id.as_str()).collect(),
-            };
-            let mut order: Vec<u32> = (0..ids.len() as u32).collect();
-            // Mostly in order already, where the registry came from a file.
-            order.sort_by_key(|at| ids[*at as usize]);
-            order.into()
-        };
-        match cached.as_mut() {
-            Some((_, orders)) => Arc::clone(orders.entry(kind).or_insert_with(order)),
-            None => order(),
+        if let Some(order) = latest.orders.get(&kind) {
+            return Arc::clone(order);
         }
+        let order = order(registry, kind, latest.earlier.get(&kind).map_or(&[], AsRef::as_ref));
+        latest.orders.insert(kind, Arc::clone(&order));
+        order
     }
+}
+
+/// The order of one kind of thing. It is found soon where it is much like an earlier one.
+fn order(registry: &Registry, kind: Kind, earlier: &[u32]) -> Arc<[u32]> {
+    let ids: Vec<&str> = match kind {
+        Kind::Site | Kind::Level | Kind::TriggerSettings => Vec::new(),
+        Kind::Receiver => registry.receivers().iter().map(|one| one.id.as_str()).collect(),
+        Kind::Zone => registry.zones().iter().map(|one| one.id.as_str()).collect(),
+        Kind::Device => registry.devices().iter().map(|one| one.id.as_str()).collect(),
+        Kind::Beacon => registry.beacons().iter().map(|one| one.id.as_str()).collect(),
+        Kind::Trigger => registry.rules().triggers.iter().map(|one| one.id.as_str()).collect(),
+    };
+    let all = ids.len() as u32;
+    let mut order: Vec<u32> = earlier.iter().copied().filter(|at| *at < all).collect();
+    order.extend(earlier.len().min(ids.len()) as u32..all);
+    // What is in order already is not compared with everything.
+    order.sort_by_key(|at| ids[*at as usize]);
+    order.into()
 }
 
 #[cfg(test)]
@@ -231,5 +247,31 @@ mod tests {
         assert!(Page::new(None, None, Some(&"é".repeat(201))).is_err());
         assert!(Page::new(None, Some("ff"), Some(&"é".repeat(200))).is_ok());
         assert!(Page::new(None, Some(""), Some(" ")).is_ok_and(|page| page.is_whole()));
+    }
+
+    #[test]
+    fn an_order_is_the_same_whatever_the_one_before_was() {
+        use crate::registry::{Edit, Key, Record, fixture};
+        let first = fixture::registry(&fixture::settings());
+        let put = ["m", "a", "z", "d2b"].map(|id| {
+            let device = crate::registry::Device {
+                id: crate::model::DeviceId::new(id).unwrap(),
+                ..first.devices()[0].as_ref().clone()
+            };
+            Record::Device(Arc::new(device))
+        });
+        let more = first.edited(&Edit { put: put.to_vec(), ..Edit::default() }).unwrap();
+        let gone = crate::model::DeviceId::new("d3").unwrap();
+        let fewer = more.edited(&Edit { remove: vec![Key::Device(gone)], ..Edit::default() }).unwrap();
+        let ids = |order: &[u32], registry: &Registry| -> Vec<String> {
+            order.iter().map(|at| registry.devices()[*at as usize].id.to_string()).collect()
+        };
+        let orders = Orders::default();
+        for (revision, registry) in [&first, &more, &fewer, &more, &first].into_iter().enumerate() {
+            let found = ids(&orders.of(revision as u64, registry, Kind::Device), registry);
+            let mut wanted: Vec<String> = registry.devices().iter().map(|device| device.id.to_string()).collect();
+            wanted.sort();
+            assert_eq!(found, wanted);
+        }
     }
 }

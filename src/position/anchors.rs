@@ -5,7 +5,7 @@
 //! when a device hears them and kept for those last heard, within [`MOST_BYTES`].
 
 use crate::model::{LevelOrdinal, Metres, Point};
-use crate::registry::{BeaconIndex, Calibration, Level, ReceiverIndex, Registry};
+use crate::registry::{BeaconIndex, Calibration, Level, Moved, ReceiverIndex, Registry};
 
 use super::filter::Sample;
 use super::grid::{Grid, Links};
@@ -108,9 +108,9 @@ impl Anchors {
     }
 
     /// Beacons are at other places of the registry's list, in the same order; `to` says where. The fixed ones are all there.
-    pub(super) fn reindex(&mut self, to: &[Option<BeaconIndex>]) {
+    pub(super) fn reindex(&mut self, to: &Moved<BeaconIndex>) {
         for fixed in &mut self.fixed {
-            if let Some(to) = to.get(fixed.beacon.get()).copied().flatten() {
+            if let Some(to) = to.to(fixed.beacon) {
                 fixed.beacon = to;
             }
         }

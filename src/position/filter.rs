@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{LevelOrdinal, Point, Position, Timestamp};
-use crate::registry::{Beacon, BeaconIndex, Calibration, ReceiverIndex, Registry, Ring, nearest_on_ring, ring_holds};
+use crate::registry::{
+    Beacon, BeaconIndex, Calibration, Moved, ReceiverIndex, Registry, Ring, nearest_on_ring, ring_holds,
+};
 
 use super::anchors::{AnchorIndex, Anchors, Direction};
 use super::grid::Grid;
@@ -82,6 +84,27 @@ pub struct Model {
     accuracy_scale: f64,
 }
 
+/// Whether the fixed beacons of both are the same ones at the same places, in the same order.
+fn is_same_anchors(one: &Registry, other: &Registry) -> bool {
+    let anchor = |beacon: &Arc<Beacon>| {
+        let place = beacon.fixed.filter(|_| beacon.device.is_none())?;
+        Some((place, beacon.measured_power))
+    };
+    if let Some(touched) = other.beacons_touched_since(one) {
+        return touched.iter().all(|at| {
+            let before = one.beacons().get(at.get()).and_then(anchor);
+            before == anchor(&other.beacons()[at.get()])
+        });
+    }
+    let anchors = |registry: &Registry| -> Vec<Arc<Beacon>> {
+        registry.beacons().iter().filter(|beacon| anchor(beacon).is_some()).cloned().collect()
+    };
+    let (ours, theirs) = (anchors(one), anchors(other));
+    let is_same = |one: &Arc<Beacon>, other: &Arc<Beacon>| one.id == other.id && anchor(one) == anchor(other);
+    ours.len() == theirs.len()
+        && ours.iter().zip(&theirs).all(|(one, other)| Arc::ptr_eq(one, other) || is_same(one, other))
+}
+
 impl Model {
     /// The model of a site.
     pub fn new(registry: &Registry) -> Self {
@@ -120,27 +143,21 @@ impl Model {
             let levels = registry.site().levels.iter();
             levels.map(|level| (level.ordinal, level.elevation, level.outline.clone())).collect()
         };
-        let anchors = |registry: &Registry| -> Vec<Arc<Beacon>> {
-            let fixed = registry.beacons().iter().filter(|beacon| beacon.device.is_none() && beacon.fixed.is_some());
-            fixed.cloned().collect()
-        };
-        let is_same = |one: &Beacon, other: &Beacon| {
-            one.id == other.id && one.fixed == other.fixed && one.measured_power == other.measured_power
-        };
-        let (ours, theirs) = (anchors(one), anchors(other));
         one.site().radio == other.site().radio
             && one.receivers() == other.receivers()
             && levels(one) == levels(other)
-            && ours.len() == theirs.len()
-            && ours.iter().zip(&theirs).all(|(one, other)| Arc::ptr_eq(one, other) || is_same(one, other))
+            && is_same_anchors(one, other)
             && one.calibration() == other.calibration()
-            && Grid::new(one) == Grid::new(other)
+            && Grid::is_shared(one, other)
     }
 
     /// Beacons are at other places of the registry's list, in the same order; `to` says where, of each.
-    pub fn reindex(&mut self, to: &[Option<BeaconIndex>]) {
+    pub fn reindex(&mut self, to: &Moved<BeaconIndex>) {
+        if to.is_kept() {
+            return;
+        }
         self.anchors.reindex(to);
-        let moved = |(beacon, power): (BeaconIndex, f64)| Some((to.get(beacon.get()).copied().flatten()?, power));
+        let moved = |(beacon, power): (BeaconIndex, f64)| Some((to.to(beacon)?, power));
         self.surveyed = std::mem::take(&mut self.surveyed).into_iter().filter_map(moved).collect();
     }
 

@@ -41,23 +41,7 @@ impl Grid {
     /// The grid over a site: the box of its outlines, receivers and zones.
     pub fn new(registry: &Registry) -> Self {
         let levels = &registry.site().levels;
-        let receivers = registry.receivers().iter().map(|receiver| receiver.point);
-        let outlines = levels.iter().flat_map(|level| level.outline.iter().flatten().copied());
-        let zones = registry.zones().iter().filter_map(|zone| shape_bounds(&zone.shape)).flat_map(|(a, b)| [a, b]);
-        let (Point { x: x0, y: y0 }, Point { x: x1, y: y1 }) = bounds(receivers.chain(outlines).chain(zones));
-        let (width, height) = (x1 - x0 + 2.0 * MARGIN, y1 - y0 + 2.0 * MARGIN);
-        let area = width * height * levels.len() as f64;
-        let spacing = (area / registry.receivers().len().max(1) as f64).sqrt();
-        let cell = CELL.max(spacing / CELLS_BETWEEN_RECEIVERS).max((area / MOST_CELLS).sqrt());
-        let (columns, rows) = ((width / cell).ceil() as usize, (height / cell).ceil() as usize);
-        let mut grid = Self {
-            origin: Point { x: x0 - MARGIN, y: y0 - MARGIN },
-            cell,
-            columns,
-            rows,
-            levels: levels.iter().map(|l| l.ordinal).collect(),
-            open: Vec::new(),
-        };
+        let mut grid = Self::closed(registry);
         grid.open = (0..grid.len())
             .map(|at| {
                 let centre = grid.centre(at);
@@ -74,6 +58,33 @@ impl Grid {
             }
         }
         grid
+    }
+
+    /// Whether two sites of the same levels and outlines have the same grid.
+    pub fn is_shared(one: &Registry, other: &Registry) -> bool {
+        one.shares_zones_with(other) && one.receivers() == other.receivers() || Self::closed(one) == Self::closed(other)
+    }
+
+    /// The grid without what is open of it.
+    fn closed(registry: &Registry) -> Self {
+        let levels = &registry.site().levels;
+        let receivers = registry.receivers().iter().map(|receiver| receiver.point);
+        let outlines = levels.iter().flat_map(|level| level.outline.iter().flatten().copied());
+        let zones = registry.zones().iter().filter_map(|zone| shape_bounds(&zone.shape)).flat_map(|(a, b)| [a, b]);
+        let (Point { x: x0, y: y0 }, Point { x: x1, y: y1 }) = bounds(receivers.chain(outlines).chain(zones));
+        let (width, height) = (x1 - x0 + 2.0 * MARGIN, y1 - y0 + 2.0 * MARGIN);
+        let area = width * height * levels.len() as f64;
+        let spacing = (area / registry.receivers().len().max(1) as f64).sqrt();
+        let cell = CELL.max(spacing / CELLS_BETWEEN_RECEIVERS).max((area / MOST_CELLS).sqrt());
+        let (columns, rows) = ((width / cell).ceil() as usize, (height / cell).ceil() as usize);
+        Self {
+            origin: Point { x: x0 - MARGIN, y: y0 - MARGIN },
+            cell,
+            columns,
+            rows,
+            levels: levels.iter().map(|l| l.ordinal).collect(),
+            open: Vec::new(),
+        }
     }
 
     /// Cells of one level.

@@ -1,9 +1,10 @@
 //! Which receivers hear a zone, and which of them are down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Point, Timestamp};
-use crate::registry::{ReceiverIndex, Registry, Zone, ZoneIndex, shape_bounds};
+use crate::registry::{Moved, ReceiverIndex, Registry, Zone, ZoneIndex, shape_bounds};
 
 /// A receiver covers the zones that begin within so many metres of it, on its own level. Beyond about this distance
 /// indoors the loss of one receiver leaves others that hear as well.
@@ -30,15 +31,25 @@ impl Coverage {
         Self { covering, receivers: vec![State::default(); registry.receivers().len()] }
     }
 
-    /// The same for an edited registry. `receivers` says where each receiver of this one is there.
-    pub(super) fn reconfigured(&self, registry: &Registry, receivers: &[Option<ReceiverIndex>]) -> Self {
-        let mut next = Self::new(registry);
-        for (state, to) in self.receivers.iter().zip(receivers) {
-            if let Some(to) = to {
-                next.receivers[to.get()] = *state;
-            }
+    /// Goes on with an edited registry; `zones` and `receivers` say where those of the one before are there.
+    pub(super) fn reconfigure(
+        &mut self,
+        before: &Registry,
+        next: &Registry,
+        (zones, receivers): (&Moved<ZoneIndex>, &Moved<ReceiverIndex>),
+    ) {
+        let empty = State::default;
+        self.receivers = receivers.carry(std::mem::take(&mut self.receivers), next.receivers().len(), empty);
+        let is_covered_alike = zones.is_kept() && before.receivers() == next.receivers();
+        if is_covered_alike && before.shares_zones_with(next) {
+            return;
         }
-        next
+        let mut known = std::mem::take(&mut self.covering).into_iter();
+        let covering = next.zones().iter().enumerate().map(|(at, zone)| {
+            let known = known.next().filter(|_| is_covered_alike && Arc::ptr_eq(&before.zones()[at], zone));
+            known.unwrap_or_else(|| covering(next, zone))
+        });
+        self.covering = covering.collect();
     }
 
     /// Notes that a receiver went up or down; whether that is news.

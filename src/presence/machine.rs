@@ -162,6 +162,12 @@ impl Machine {
         state.zones.iter().filter_map(inside).collect()
     }
 
+    /// The devices that are inside of any zone.
+    pub fn inside(&self) -> impl Iterator<Item = DeviceIndex> + '_ {
+        let all = (0..self.devices.len()).map(|at| DeviceIndex(at as u32));
+        all.filter(|at| !self.zones_of(*at).is_empty())
+    }
+
     /// Observations begin at that time; without a call, with the first one.
     pub fn begin(&mut self, at: Timestamp) {
         self.started.get_or_insert(at);

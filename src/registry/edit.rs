@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use crate::model::{BeaconId, DeviceId, LevelOrdinal, ReceiverId, TriggerId, ZoneId};
 
+use super::renumber::Extension;
 use super::{
-    Beacon, BeaconIndex, Calibration, Device, DeviceIndex, Level, Receiver, Registry, RegistryError, Rules, Site,
-    Trigger, TriggerSettings, Zone,
+    Beacon, BeaconIndex, Calibration, Device, DeviceIndex, Level, List, Receiver, ReceiverIndex, Registry,
+    RegistryError, Rules, Site, Standing, Trigger, TriggerSettings, Zone, ZoneIndex, unknown_level,
 };
 
 /// The kinds of things that a registry holds, in the order in which one may refer to another.
@@ -219,13 +220,15 @@ impl Registry {
             receivers.retain(|receiver| !gone.contains(&Key::Receiver(receiver.id.clone())));
         }
         if of(Kind::Zone) {
-            zones.retain(|zone| !gone.contains(&Key::Zone(zone.id.clone())));
+            Arc::make_mut(&mut zones).retain(|zone| !gone.contains(&Key::Zone(zone.id.clone())));
         }
         if of(Kind::Beacon) {
-            beacons.retain(|beacon| !gone.contains(&Key::Beacon(beacon.id.clone())));
+            let kept = beacons.iter().filter(|beacon| !gone.contains(&Key::Beacon(beacon.id.clone())));
+            beacons = kept.cloned().collect();
         }
         if of(Kind::Device) {
-            devices.retain(|device| !gone.contains(&Key::Device(device.id.clone())));
+            let kept = devices.iter().filter(|device| !gone.contains(&Key::Device(device.id.clone())));
+            devices = kept.cloned().collect();
         }
         let is_shifted = [Kind::Receiver, Kind::Zone, Kind::Beacon, Kind::Device].into_iter().any(of);
         let mut put = Put::new(self, is_shifted);
@@ -237,7 +240,7 @@ impl Registry {
                     site.levels.push(level.clone());
                 }
                 Record::Receiver(receiver) => put.place(&mut receivers, receiver, &record.key()),
-                Record::Zone(zone) => put.place(&mut zones, zone, &record.key()),
+                Record::Zone(zone) => put.place(Arc::make_mut(&mut zones), zone, &record.key()),
                 Record::Beacon(beacon) => put.place(&mut beacons, beacon, &record.key()),
                 Record::Device(device) => put.place(&mut devices, device, &record.key()),
                 Record::TriggerSettings(_) | Record::Trigger(_) => {}
@@ -246,14 +249,17 @@ impl Registry {
         site.levels.sort_by_key(|level| level.ordinal);
         if edit.put.iter().any(|record| matches!(record, Record::Site(_))) {
             // Its name is the site's where it has no record of its own; that cannot be told apart, and is not needed.
-            if let Some(first) = zones.first_mut().filter(|zone| zone.name == self.site.name && zone.id.is_site()) {
-                *first = Arc::new(Zone { name: site.name.clone(), ..first.as_ref().clone() });
+            let is_named_so = |zone: &&Arc<Zone>| zone.name == self.site.name && zone.id.is_site();
+            if let Some(first) = zones.first().filter(is_named_so).cloned() {
+                Arc::make_mut(&mut zones)[0] = Arc::new(Zone { name: site.name.clone(), ..first.as_ref().clone() });
             }
         }
         let next = if is_shifted {
-            Self::assemble(site, receivers, zones, beacons, devices)?
+            Self::assemble(site, receivers, Arc::unwrap_or_clone(zones), beacons, devices)?
         } else {
-            self.extended(site, receivers, zones, beacons, devices, &put.changed_beacons)?
+            let levels_gone = gone.iter().any(|key| key.kind() == Kind::Level);
+            let extension = put.extension(&self.mark);
+            self.extended(site, receivers, zones, (beacons, devices), extension, levels_gone)?
         };
         let calibration = edit.calibration.clone().unwrap_or_else(|| self.calibration.clone());
         let rules = self.edited_rules(edit, &gone);
@@ -291,53 +297,70 @@ impl Registry {
         Arc::new(rules)
     }
 
-    /// As [`Registry::assemble`] with every index kept, in a time that does not depend on hashing what was there before.
+    /// As [`Registry::assemble`] with everything at its place, in a time that grows with what is changed.
     fn extended(
         &self,
         site: Site,
         receivers: Vec<Arc<Receiver>>,
-        zones: Vec<Arc<Zone>>,
-        beacons: Vec<Arc<Beacon>>,
-        devices: Vec<Arc<Device>>,
-        changed_beacons: &BTreeSet<usize>,
+        zones: Arc<Vec<Arc<Zone>>>,
+        (beacons, devices): (List<Beacon>, List<Device>),
+        extension: Extension,
+        levels_gone: bool,
     ) -> Result<Self, Vec<RegistryError>> {
         let mut errors = Vec::new();
         let mut device_index = self.device_index.clone();
-        for (at, device) in devices.iter().enumerate().skip(self.devices.len()) {
-            device_index.insert(device.id.clone(), DeviceIndex(at as u32));
+        for at in extension.devices.iter().filter(|at| at.get() >= self.devices.len()) {
+            device_index.insert_mut(devices[at.get()].id.clone(), *at);
         }
         let mut beacon_index = self.beacon_index.clone();
         let mut identity_index = self.identity_index.clone();
         let mut device_of_beacon = self.device_of_beacon.clone();
-        for at in changed_beacons {
-            if let Some(before) = self.beacons.get(*at) {
-                identity_index.remove(&before.identity);
+        for at in &extension.beacons {
+            if let Some(before) = self.beacons.get(at.get()) {
+                identity_index.remove_mut(&before.identity);
             }
         }
-        device_of_beacon.resize(beacons.len(), None);
-        for at in changed_beacons.iter().copied() {
-            let beacon = &beacons[at];
-            beacon_index.insert(beacon.id.clone(), BeaconIndex(at as u32));
-            if let Some(BeaconIndex(first)) = identity_index.insert(beacon.identity, BeaconIndex(at as u32)) {
+        for at in extension.beacons.iter().copied() {
+            let beacon = &beacons[at.get()];
+            if let Some(first) = identity_index.get(&beacon.identity) {
                 errors.push(RegistryError::DuplicateIdentity {
                     identity: beacon.identity.to_string(),
-                    first: beacons[first as usize].id.clone(),
+                    first: beacons[first.get()].id.clone(),
                     second: beacon.id.clone(),
                 });
             }
+            identity_index.insert_mut(beacon.identity, at);
             let device = beacon.device.as_ref().and_then(|id| device_index.get(id).copied());
             if let (Some(id), None) = (&beacon.device, device) {
                 errors.push(RegistryError::UnknownDevice { beacon: beacon.id.clone(), device: id.clone() });
             }
-            device_of_beacon[at] = device;
+            if at.get() < device_of_beacon.len() {
+                device_of_beacon.set_mut(at.get(), device);
+            } else {
+                beacon_index.insert_mut(beacon.id.clone(), at);
+                device_of_beacon.push_back_mut(device);
+            }
         }
-        let parts = super::Parts { site: &site, receivers: &receivers, zones: &zones, beacons: &beacons };
-        errors.extend(parts.unknown_levels());
+        let has_other_zones = !Arc::ptr_eq(&zones, &self.zones);
+        errors.extend(receivers.iter().filter_map(|receiver| unknown_level(&site, Standing::Receiver(receiver))));
+        if has_other_zones || levels_gone {
+            errors.extend(zones.iter().filter_map(|zone| unknown_level(&site, Standing::Zone(zone))));
+        }
+        if levels_gone {
+            errors.extend(beacons.iter().filter_map(|beacon| unknown_level(&site, Standing::Beacon(beacon))));
+        } else {
+            let changed = extension.beacons.iter().map(|at| Standing::Beacon(&beacons[at.get()]));
+            errors.extend(changed.filter_map(|beacon| unknown_level(&site, beacon)));
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
-        let receiver_index = super::places(&receivers, |r| r.id.clone(), super::ReceiverIndex);
-        let zone_index = super::places(&zones, |z| z.id.clone(), super::ZoneIndex);
+        let places = |(at, receiver): (usize, &Arc<Receiver>)| (receiver.id.clone(), ReceiverIndex(at as u32));
+        let receiver_index = receivers.iter().enumerate().map(places).collect();
+        let mut zone_index = Arc::clone(&self.zone_index);
+        for (at, zone) in zones.iter().enumerate().skip(self.zones.len()) {
+            Arc::make_mut(&mut zone_index).insert(zone.id.clone(), ZoneIndex(at as u32));
+        }
         Ok(Self {
             site,
             receivers,
@@ -352,6 +375,8 @@ impl Registry {
             device_of_beacon,
             calibration: None,
             rules: Arc::default(),
+            mark: Arc::default(),
+            extension: Some(extension),
         })
     }
 
@@ -370,12 +395,12 @@ impl Registry {
         edit.remove.extend(levels.keys().filter(|ordinal| !kept.contains(ordinal)).map(|ordinal| Key::Level(*ordinal)));
         let same = |at: Option<usize>, record: &dyn Fn(usize) -> bool| at.is_some_and(record);
         for next in &target.receivers {
-            if !same(self.receiver(&next.id).map(super::ReceiverIndex::get), &|at| self.receivers[at] == *next) {
+            if !same(self.receiver(&next.id).map(ReceiverIndex::get), &|at| self.receivers[at] == *next) {
                 edit.put.push(Record::Receiver(Arc::clone(next)));
             }
         }
-        for next in &target.zones {
-            if !same(self.zone(&next.id).map(super::ZoneIndex::get), &|at| self.zones[at] == *next) {
+        for next in target.zones.iter() {
+            if !same(self.zone(&next.id).map(ZoneIndex::get), &|at| self.zones[at] == *next) {
                 edit.put.push(Record::Zone(Arc::clone(next)));
             }
         }
@@ -436,7 +461,52 @@ struct Put<'r> {
     is_shifted: bool,
     /// Places of things that this edit has added, or that are looked up in shifted lists.
     places: BTreeMap<Key, usize>,
-    changed_beacons: BTreeSet<usize>,
+    devices: BTreeSet<usize>,
+    beacons: BTreeSet<usize>,
+}
+
+/// What records are put into.
+trait Records<T> {
+    fn len(&self) -> usize;
+    fn at(&self, at: usize) -> &T;
+    /// Puts it there; after the last one, it is added.
+    fn put(&mut self, at: usize, record: Arc<T>);
+}
+
+impl<T> Records<T> for Vec<Arc<T>> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn at(&self, at: usize) -> &T {
+        &self[at]
+    }
+
+    fn put(&mut self, at: usize, record: Arc<T>) {
+        if at == self.len() {
+            self.push(record);
+        } else {
+            self[at] = record;
+        }
+    }
+}
+
+impl<T> Records<T> for List<T> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn at(&self, at: usize) -> &T {
+        &self[at]
+    }
+
+    fn put(&mut self, at: usize, record: Arc<T>) {
+        if at == self.len() {
+            self.push_back_mut(record);
+        } else {
+            self.set_mut(at, record);
+        }
+    }
 }
 
 trait Keyed {
@@ -457,27 +527,25 @@ keyed!(Receiver, Zone, Beacon, Device);
 
 impl<'r> Put<'r> {
     fn new(before: &'r Registry, is_shifted: bool) -> Self {
-        Self { before, is_shifted, places: BTreeMap::new(), changed_beacons: BTreeSet::new() }
+        Self { before, is_shifted, places: BTreeMap::new(), devices: BTreeSet::new(), beacons: BTreeSet::new() }
     }
 
-    fn place<T: Keyed>(&mut self, list: &mut Vec<Arc<T>>, record: &Arc<T>, key: &Key) {
+    fn place<T: Keyed>(&mut self, list: &mut impl Records<T>, record: &Arc<T>, key: &Key) {
         let known = self.places.get(key).copied().or_else(|| self.place_before(list, key));
         let at = known.unwrap_or(list.len());
-        if at == list.len() {
-            list.push(Arc::clone(record));
-        } else {
-            list[at] = Arc::clone(record);
-        }
+        list.put(at, Arc::clone(record));
         self.places.insert(key.clone(), at);
-        if matches!(key, Key::Beacon(_)) {
-            self.changed_beacons.insert(at);
+        match key {
+            Key::Beacon(_) => drop(self.beacons.insert(at)),
+            Key::Device(_) => drop(self.devices.insert(at)),
+            _ => {}
         }
     }
 
-    fn place_before<T: Keyed>(&mut self, list: &[Arc<T>], key: &Key) -> Option<usize> {
+    fn place_before<T: Keyed>(&self, list: &impl Records<T>, key: &Key) -> Option<usize> {
         let before = match key {
-            Key::Receiver(id) => self.before.receiver(id).map(super::ReceiverIndex::get),
-            Key::Zone(id) => self.before.zone(id).map(super::ZoneIndex::get),
+            Key::Receiver(id) => self.before.receiver(id).map(ReceiverIndex::get),
+            Key::Zone(id) => self.before.zone(id).map(ZoneIndex::get),
             Key::Beacon(id) => self.before.beacon(id).map(BeaconIndex::get),
             Key::Device(id) => self.before.device(id).map(DeviceIndex::get),
             Key::Site | Key::Level(_) | Key::TriggerSettings | Key::Trigger(_) => None,
@@ -486,7 +554,16 @@ impl<'r> Put<'r> {
             return Some(before);
         }
         // Things only ever move towards the front.
-        list[..list.len().min(before + 1)].iter().rposition(|known| known.key() == *key)
+        (0..list.len().min(before + 1)).rev().find(|at| list.at(*at).key() == *key)
+    }
+
+    /// What was put, where nothing is shifted.
+    fn extension(self, of: &Arc<()>) -> Extension {
+        Extension {
+            of: Arc::clone(of),
+            devices: self.devices.into_iter().map(|at| DeviceIndex(at as u32)).collect(),
+            beacons: self.beacons.into_iter().map(|at| BeaconIndex(at as u32)).collect(),
+        }
     }
 }
 

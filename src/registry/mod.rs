@@ -9,6 +9,7 @@ mod edit;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod identity;
+mod renumber;
 mod resolve;
 mod shape;
 mod site;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub use calibration::{BeaconCalibration, Calibration, MOST_MOVED, ReceiverCalibration, Recording, SurveyPoint};
 pub use edit::{Edit, Key, Kind, Record};
 pub use identity::{Identity, IdentityError};
+pub use renumber::{Moved, Renumbering};
 pub use shape::{bounds, edges, nearest_on_ring, ring_holds, shape_bounds, shape_holds};
 pub use site::{
     Beacon, Consent, Device, DeviceKind, FloorPlan, KindMargins, Labels, Level, PlanFormat, PresenceSettings,
@@ -33,6 +35,18 @@ pub use trigger::{
 
 use crate::model::{BeaconId, DeviceId, Frame, LevelOrdinal, ReceiverId, SiteId, TriggerId, ZoneId};
 
+/// What says which of a list's things is meant.
+pub trait ListIndex: Copy + Eq {
+    /// The place in the registry's list.
+    fn place(self) -> usize;
+}
+
+/// A list of which an edit copies only what it changes.
+pub type List<T> = rpds::VectorSync<Arc<T>>;
+
+/// A map of which an edit copies only what it changes.
+type Index<K, V> = rpds::HashTrieMapSync<K, V>;
+
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -43,6 +57,12 @@ macro_rules! index {
             /// The place in the registry's list.
             pub const fn get(self) -> usize {
                 self.0 as usize
+            }
+        }
+
+        impl ListIndex for $name {
+            fn place(self) -> usize {
+                self.get()
             }
         }
     };
@@ -137,17 +157,20 @@ pub enum RegistryError {
 pub struct Registry {
     site: Site,
     receivers: Vec<Arc<Receiver>>,
-    zones: Vec<Arc<Zone>>,
-    beacons: Vec<Arc<Beacon>>,
-    devices: Vec<Arc<Device>>,
+    zones: Arc<Vec<Arc<Zone>>>,
+    beacons: List<Beacon>,
+    devices: List<Device>,
     receiver_index: HashMap<ReceiverId, ReceiverIndex>,
-    zone_index: HashMap<ZoneId, ZoneIndex>,
-    device_index: HashMap<DeviceId, DeviceIndex>,
-    beacon_index: HashMap<BeaconId, BeaconIndex>,
-    identity_index: HashMap<Identity, BeaconIndex>,
-    device_of_beacon: Vec<Option<DeviceIndex>>,
+    zone_index: Arc<HashMap<ZoneId, ZoneIndex>>,
+    device_index: Index<DeviceId, DeviceIndex>,
+    beacon_index: Index<BeaconId, BeaconIndex>,
+    identity_index: Index<Identity, BeaconIndex>,
+    device_of_beacon: rpds::VectorSync<Option<DeviceIndex>>,
     calibration: Option<Arc<Calibration>>,
     rules: Arc<Rules>,
+    /// It is this one, and no other.
+    mark: Arc<()>,
+    extension: Option<renumber::Extension>,
 }
 
 /// The rules that make triggers of events.
@@ -209,17 +232,19 @@ impl Registry {
         Self {
             site,
             receivers: Vec::new(),
-            zones,
-            beacons: Vec::new(),
-            devices: Vec::new(),
+            zones: Arc::new(zones),
+            beacons: List::new_sync(),
+            devices: List::new_sync(),
             receiver_index: HashMap::new(),
-            zone_index,
-            device_index: HashMap::new(),
-            beacon_index: HashMap::new(),
-            identity_index: HashMap::new(),
-            device_of_beacon: Vec::new(),
+            zone_index: Arc::new(zone_index),
+            device_index: Index::new_sync(),
+            beacon_index: Index::new_sync(),
+            identity_index: Index::new_sync(),
+            device_of_beacon: rpds::VectorSync::new_sync(),
             calibration: None,
             rules: Arc::default(),
+            mark: Arc::default(),
+            extension: None,
         }
     }
 
@@ -228,36 +253,60 @@ impl Registry {
         site: Site,
         receivers: Vec<Arc<Receiver>>,
         mut zones: Vec<Arc<Zone>>,
-        beacons: Vec<Arc<Beacon>>,
-        devices: Vec<Arc<Device>>,
+        beacons: List<Beacon>,
+        devices: List<Device>,
     ) -> Result<Self, Vec<RegistryError>> {
         let mut errors = Vec::new();
         match zones.iter().position(|zone| zone.id.is_site()) {
             Some(at) => zones[..=at].rotate_right(1),
             None => zones.insert(0, Arc::new(Zone::whole_site(&site))),
         }
-        let receiver_index = index_by(&receivers, "receiver", |r| r.id.clone(), ReceiverIndex, &mut errors);
-        let zone_index = index_by(&zones, "zone", |z| z.id.clone(), ZoneIndex, &mut errors);
-        let beacon_index = index_by(&beacons, "beacon", |b| b.id.clone(), BeaconIndex, &mut errors);
-        let device_index = index_by(&devices, "device", |d| d.id.clone(), DeviceIndex, &mut errors);
-        let parts = Parts { site: &site, receivers: &receivers, zones: &zones, beacons: &beacons };
-        errors.extend(parts.unknown_levels());
-
-        let mut identity_index = HashMap::with_capacity(beacons.len());
-        let mut device_of_beacon = Vec::with_capacity(beacons.len());
+        let mut receiver_index = HashMap::with_capacity(receivers.len());
+        for (at, receiver) in receivers.iter().enumerate() {
+            if receiver_index.insert(receiver.id.clone(), ReceiverIndex(at as u32)).is_some() {
+                errors.push(RegistryError::duplicate("receiver", &receiver.id));
+            }
+        }
+        let mut zone_index = HashMap::with_capacity(zones.len());
+        for (at, zone) in zones.iter().enumerate() {
+            if zone_index.insert(zone.id.clone(), ZoneIndex(at as u32)).is_some() {
+                errors.push(RegistryError::duplicate("zone", &zone.id));
+            }
+        }
+        let mut beacon_index = Index::new_sync();
         for (at, beacon) in beacons.iter().enumerate() {
-            if let Some(BeaconIndex(first)) = identity_index.insert(beacon.identity, BeaconIndex(at as u32)) {
+            beacon_index.insert_mut(beacon.id.clone(), BeaconIndex(at as u32));
+            if beacon_index.size() <= at {
+                errors.push(RegistryError::duplicate("beacon", &beacon.id));
+            }
+        }
+        let mut device_index = Index::new_sync();
+        for (at, device) in devices.iter().enumerate() {
+            device_index.insert_mut(device.id.clone(), DeviceIndex(at as u32));
+            if device_index.size() <= at {
+                errors.push(RegistryError::duplicate("device", &device.id));
+            }
+        }
+        errors.extend(receivers.iter().filter_map(|receiver| unknown_level(&site, Standing::Receiver(receiver))));
+        errors.extend(zones.iter().filter_map(|zone| unknown_level(&site, Standing::Zone(zone))));
+        errors.extend(beacons.iter().filter_map(|beacon| unknown_level(&site, Standing::Beacon(beacon))));
+
+        let mut identity_index = Index::new_sync();
+        let mut device_of_beacon = rpds::VectorSync::new_sync();
+        for (at, beacon) in beacons.iter().enumerate() {
+            if let Some(BeaconIndex(first)) = identity_index.get(&beacon.identity) {
                 errors.push(RegistryError::DuplicateIdentity {
                     identity: beacon.identity.to_string(),
-                    first: beacons[first as usize].id.clone(),
+                    first: beacons[*first as usize].id.clone(),
                     second: beacon.id.clone(),
                 });
             }
+            identity_index.insert_mut(beacon.identity, BeaconIndex(at as u32));
             let device = beacon.device.as_ref().and_then(|id| device_index.get(id).copied());
             if let (Some(id), None) = (&beacon.device, device) {
                 errors.push(RegistryError::UnknownDevice { beacon: beacon.id.clone(), device: id.clone() });
             }
-            device_of_beacon.push(device);
+            device_of_beacon.push_back_mut(device);
         }
         if !errors.is_empty() {
             return Err(errors);
@@ -265,17 +314,19 @@ impl Registry {
         Ok(Self {
             site,
             receivers,
-            zones,
+            zones: Arc::new(zones),
             beacons,
             devices,
             receiver_index,
-            zone_index,
+            zone_index: Arc::new(zone_index),
             device_index,
             beacon_index,
             identity_index,
             device_of_beacon,
             calibration: None,
             rules: Arc::default(),
+            mark: Arc::default(),
+            extension: None,
         })
     }
 
@@ -361,12 +412,12 @@ impl Registry {
     }
 
     /// All beacons.
-    pub fn beacons(&self) -> &[Arc<Beacon>] {
+    pub fn beacons(&self) -> &List<Beacon> {
         &self.beacons
     }
 
     /// All devices.
-    pub fn devices(&self) -> &[Arc<Device>] {
+    pub fn devices(&self) -> &List<Device> {
         &self.devices
     }
 
@@ -401,51 +452,27 @@ impl Registry {
     }
 }
 
-/// What stands on levels.
-struct Parts<'a> {
-    site: &'a Site,
-    receivers: &'a [Arc<Receiver>],
-    zones: &'a [Arc<Zone>],
-    beacons: &'a [Arc<Beacon>],
-}
-
-impl Parts<'_> {
-    fn unknown_levels(&self) -> Vec<RegistryError> {
-        let mut errors = Vec::new();
-        let known = |level: LevelOrdinal| self.site.levels.iter().any(|l| l.ordinal == level);
-        let mut check = |kind, id: &str, level: Option<LevelOrdinal>| {
-            if let Some(level) = level.filter(|&level| !known(level)) {
-                errors.push(RegistryError::UnknownLevel { kind, id: id.to_owned(), level });
-            }
-        };
-        self.receivers.iter().for_each(|r| check("receiver", r.id.as_str(), Some(r.level)));
-        self.zones.iter().for_each(|z| check("zone", z.id.as_str(), z.level));
-        self.beacons.iter().for_each(|b| check("beacon", b.id.as_str(), b.fixed.map(|(_, level)| level)));
-        errors
+impl RegistryError {
+    fn duplicate(kind: &'static str, id: &impl ToString) -> Self {
+        Self::DuplicateId { kind, id: id.to_string() }
     }
 }
 
-fn index_by<T, K: std::hash::Hash + Eq + std::fmt::Display, I: Copy>(
-    items: &[Arc<T>],
-    kind: &'static str,
-    key: impl Fn(&T) -> K,
-    index: impl Fn(u32) -> I,
-    errors: &mut Vec<RegistryError>,
-) -> HashMap<K, I> {
-    let mut map = HashMap::with_capacity(items.len());
-    for (at, item) in items.iter().enumerate() {
-        if map.insert(key(item), index(at as u32)).is_some() {
-            errors.push(RegistryError::DuplicateId { kind, id: key(item).to_string() });
-        }
-    }
-    map
+/// What may stand on a level.
+#[derive(Clone, Copy)]
+enum Standing<'a> {
+    Receiver(&'a Receiver),
+    Zone(&'a Zone),
+    Beacon(&'a Beacon),
 }
 
-/// Where each item is, by its key; keys are different.
-fn places<T, K: std::hash::Hash + Eq, I: Copy>(
-    items: &[Arc<T>],
-    key: impl Fn(&T) -> K,
-    index: impl Fn(u32) -> I,
-) -> HashMap<K, I> {
-    items.iter().enumerate().map(|(at, item)| (key(item), index(at as u32))).collect()
+/// That something is on a level that the site does not have.
+fn unknown_level(site: &Site, thing: Standing) -> Option<RegistryError> {
+    let (kind, id, level) = match thing {
+        Standing::Receiver(receiver) => ("receiver", receiver.id.as_str(), Some(receiver.level)),
+        Standing::Zone(zone) => ("zone", zone.id.as_str(), zone.level),
+        Standing::Beacon(beacon) => ("beacon", beacon.id.as_str(), beacon.fixed.map(|(_, level)| level)),
+    };
+    let level = level.filter(|level| site.levels.iter().all(|known| known.ordinal != *level))?;
+    Some(RegistryError::UnknownLevel { kind, id: id.to_owned(), level })
 }

@@ -17,7 +17,7 @@ use super::rules::Compiled;
 use super::{Calendar, Decision, DeviceHistory, Facts, Outcome, SiteHistory};
 use crate::model::{DeviceId, Timestamp, TriggerId};
 use crate::presence::{Event, EventKind};
-use crate::registry::{Device, DeviceIndex, Registry, Trigger, Zone};
+use crate::registry::{Device, DeviceIndex, Registry, Renumbering, Trigger, Zone};
 
 /// How often it is looked for what is to be forgotten.
 const SWEEP: Duration = Duration::from_secs(3_600);
@@ -295,28 +295,23 @@ impl Stage {
         &mut self,
         registry: Arc<Registry>,
         compiled: Arc<Compiled>,
-        devices: &[Option<DeviceIndex>],
+        to: &Renumbering,
         now: Timestamp,
     ) {
-        for (at, to) in devices.iter().enumerate() {
-            let gone = to.is_none_or(|to| {
-                self.registry.devices()[at].may_be_tracked() && !registry.devices()[to.get()].may_be_tracked()
+        for at in to.touched.iter().copied() {
+            let gone = to.devices.to(at).is_none_or(|to| {
+                self.registry.devices()[at.get()].may_be_tracked() && !registry.devices()[to.get()].may_be_tracked()
             });
             if gone {
-                self.remove(DeviceIndex(at as u32));
+                self.remove(at);
             }
         }
-        let mut histories: Vec<Option<Box<DeviceHistory>>> = registry.devices().iter().map(|_| None).collect();
-        for (history, to) in std::mem::take(&mut self.devices).into_iter().zip(devices) {
-            if let Some(to) = to {
-                histories[to.get()] = history;
-            }
-        }
+        let histories = to.devices.carry(std::mem::take(&mut self.devices), registry.devices().len(), || None);
         let offset = self.calendar.offset();
         let zone = jiff::tz::TimeZone::get(&registry.site().time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
         self.calendar = Calendar::new(zone);
         self.calendar.set_offset(offset);
-        self.changed = std::mem::take(&mut self.changed).into_iter().filter_map(|at| devices[at.get()]).collect();
+        self.changed = std::mem::take(&mut self.changed).into_iter().filter_map(|at| to.devices.to(at)).collect();
         self.devices = histories;
         self.alike = Arc::default();
         self.registry = registry;

@@ -19,6 +19,15 @@ use std::time::Duration;
 
 use gateway::{Gateway, PROGRAM, names};
 
+fn ending(name: &str) -> Option<&str> {
+    Path::new(name).extension()?.to_str()
+}
+
+/// Whether a file is a backup by its name, whole or not.
+fn is_backup(name: &str) -> bool {
+    matches!(ending(name), Some("zip" | "new"))
+}
+
 #[test]
 fn backups_taken_while_events_flow_put_back_what_is_registered() {
     let mut gateway = Gateway::new();
@@ -173,13 +182,13 @@ fn a_backup_that_is_killed_leaves_nothing_that_would_be_put_back() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let making = || names(&gateway.path("")).into_iter().find(|name| name.ends_with(".zip") || name.ends_with(".new"));
+    let making = || names(&gateway.path("")).into_iter().find(|name| is_backup(name));
     gateway::until("the backup has begun", || making().is_some());
     std::thread::sleep(Duration::from_millis(200));
     child.kill().unwrap();
     child.wait().unwrap();
     let name = making().unwrap();
-    assert!(name.starts_with("beaconfence-backup+") && name.ends_with(".new"), "{name}");
+    assert!(name.starts_with("beaconfence-backup+") && ending(&name) == Some("new"), "{name}");
     drop(done);
     giving.join().unwrap();
     std::fs::remove_file(gateway.path("data/backup.sock")).unwrap();
@@ -201,7 +210,7 @@ fn a_gateway_that_breaks_off_leaves_no_backup() {
         assert!(said.contains(words), "{said}");
         giving.join().unwrap();
         let left = names(&gateway.path(""));
-        assert!(!left.iter().any(|name| name.contains(".zip") || name.ends_with(".new")), "{left:?}");
+        assert!(!left.iter().any(|name| name.contains(".zip") || is_backup(name)), "{left:?}");
     }
 }
 

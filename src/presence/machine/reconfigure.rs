@@ -6,25 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Device, INITIAL, Machine, Phase, SITE};
+use super::{INITIAL, Machine, Phase, SITE};
 use crate::geofence::Overlaps;
 use crate::model::{Position, Probability, Timestamp};
 use crate::presence::Reason;
-use crate::registry::{DeviceIndex, ReceiverIndex, Registry, ZoneIndex};
+use crate::registry::{DeviceIndex, Registry, Renumbering, ZoneIndex};
 
 /// How one registry follows from another.
 #[derive(Debug)]
-pub struct Moves {
+pub struct Moves<'a> {
     /// The next registry.
     pub registry: Arc<Registry>,
     /// Which of its zones overlap.
     pub overlaps: Overlaps,
-    /// Where each zone of the present registry is in the next one.
-    pub zones: Vec<Option<ZoneIndex>>,
-    /// The same for devices.
-    pub devices: Vec<Option<DeviceIndex>>,
-    /// The same for receivers.
-    pub receivers: Vec<Option<ReceiverIndex>>,
+    /// Where the things of the present registry are in the next one.
+    pub to: &'a Renumbering,
     /// Zones of the next registry that are new, or cover other ground than before.
     pub reshaped: BTreeSet<ZoneIndex>,
 }
@@ -34,7 +30,7 @@ impl Machine {
     /// present one, whose last position is given.
     pub fn reconfigure(
         &mut self,
-        moves: Moves,
+        moves: Moves<'_>,
         mut membership: impl FnMut(DeviceIndex, Position) -> Vec<(ZoneIndex, Probability)>,
         now: Timestamp,
     ) {
@@ -53,11 +49,11 @@ impl Machine {
     fn close_what_ends(
         &mut self,
         device: DeviceIndex,
-        moves: &Moves,
+        moves: &Moves<'_>,
         membership: &mut impl FnMut(DeviceIndex, Position) -> Vec<(ZoneIndex, Probability)>,
         now: Timestamp,
     ) {
-        let gone = match moves.devices[device.get()] {
+        let gone = match moves.to.devices.to(device) {
             None => Some(Reason::DeviceRemoved),
             Some(at) if !moves.registry.devices()[at.get()].may_be_tracked() => Some(Reason::ConsentWithdrawn),
             Some(_) => None,
@@ -68,7 +64,7 @@ impl Machine {
         for slot in (0..state.zones.len()).rev() {
             let Some(state) = self.devices[device.get()].as_deref_mut() else { return };
             let presence = &mut state.zones[slot];
-            let reason = match (gone, moves.zones[presence.zone.get()]) {
+            let reason = match (gone, moves.to.zones.to(presence.zone)) {
                 (Some(reason), _) => Some(reason),
                 (None, None) => Some(Reason::ZoneRemoved),
                 (None, Some(zone)) if moves.reshaped.contains(&zone) => {
@@ -101,23 +97,21 @@ impl Machine {
     }
 
     /// Puts what is known of each device to its place in the next registry.
-    fn carry_over(&mut self, moves: Moves, now: Timestamp) {
-        let Moves { registry, overlaps, zones, devices, receivers, reshaped } = moves;
+    fn carry_over(&mut self, moves: Moves<'_>, now: Timestamp) {
+        let Moves { registry, overlaps, to: Renumbering { zones, devices, receivers, .. }, reshaped } = moves;
         let before = std::mem::replace(&mut self.registry, Arc::clone(&registry));
         let has_new_thresholds = |old: ZoneIndex, new: ZoneIndex| {
             before.zones()[old.get()].presence.dwell != registry.zones()[new.get()].presence.dwell
         };
-        let mut next: Vec<Option<Box<Device>>> = registry.devices().iter().map(|_| None).collect();
-        for (state, to) in std::mem::take(&mut self.devices).into_iter().zip(&devices) {
-            let (Some(mut state), Some(to)) = (state, to) else { continue };
-            state.heard =
-                state.heard.into_iter().filter_map(|(receiver, at)| Some((receivers[receiver.get()]?, at))).collect();
+        self.devices = devices.carry(std::mem::take(&mut self.devices), registry.devices().len(), || None);
+        for state in self.devices.iter_mut().flatten() {
+            let heard = std::mem::take(&mut state.heard).into_iter();
+            state.heard = heard.filter_map(|(receiver, at)| Some((receivers.to(receiver)?, at))).collect();
             let last_seen = state.last_seen;
-            state.zones = state
-                .zones
+            state.zones = std::mem::take(&mut state.zones)
                 .into_iter()
                 .filter_map(|mut presence| {
-                    let zone = zones[presence.zone.get()]?;
+                    let zone = zones.to(presence.zone)?;
                     if has_new_thresholds(presence.zone, zone)
                         && let Phase::Inside { visit } | Phase::Leaving { visit, .. } = &mut presence.phase
                     {
@@ -131,28 +125,20 @@ impl Machine {
                 })
                 .collect();
             state.zones.sort_by_key(|presence| presence.zone);
-            next[to.get()] = Some(state);
         }
-        self.devices = next;
         self.deadlines = self
             .devices
             .iter()
             .enumerate()
             .filter_map(|(at, state)| Some((state.as_ref()?.deadline?, DeviceIndex(at as u32))))
             .collect();
-        let mut occupancy = vec![0; registry.zones().len()];
-        for (count, to) in self.occupancy.iter().zip(&zones) {
-            if let Some(to) = to {
-                occupancy[to.get()] = *count;
-            }
-        }
-        self.occupancy = occupancy;
-        self.coverage = self.coverage.reconfigured(&registry, &receivers);
+        self.occupancy = zones.carry(std::mem::take(&mut self.occupancy), registry.zones().len(), || 0);
+        self.coverage.reconfigure(&before, &registry, (zones, receivers));
         self.overlaps = Some(overlaps);
         let mut fresh: BTreeMap<ZoneIndex, Timestamp> = std::mem::take(&mut self.fresh)
             .into_iter()
             .filter(|(_, since)| now.since(*since) < INITIAL)
-            .filter_map(|(zone, since)| Some((zones[zone.get()]?, since)))
+            .filter_map(|(zone, since)| Some((zones.to(zone)?, since)))
             .collect();
         fresh.extend(reshaped.into_iter().filter(|zone| *zone != SITE).map(|zone| (zone, now)));
         self.fresh = fresh;

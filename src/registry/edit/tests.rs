@@ -100,6 +100,30 @@ fn assert_same(found: &Registry, wanted: &Registry) {
     assert_eq!(found.device_of_beacon, wanted.device_of_beacon);
 }
 
+/// Where things are said to be in the next registry, against a search for each; and what is said to be untouched is.
+fn assert_renumbered(before: &Registry, next: &Registry) {
+    let to = next.renumbering_of(before);
+    for (at, device) in before.devices.iter().enumerate() {
+        let at = DeviceIndex(at as u32);
+        assert_eq!(to.devices.to(at), next.device(&device.id));
+        let is_same = |to: DeviceIndex| next.devices[to.get()] == *device;
+        assert!(to.touched.contains(&at) || to.devices.to(at).is_some_and(is_same), "{}", device.id);
+    }
+    for (at, beacon) in before.beacons.iter().enumerate() {
+        assert_eq!(to.beacons.to(BeaconIndex(at as u32)), next.beacon(&beacon.id));
+    }
+    for (at, zone) in before.zones.iter().enumerate() {
+        assert_eq!(to.zones.to(ZoneIndex(at as u32)), next.zone(&zone.id));
+    }
+    if let Some(touched) = next.beacons_touched_since(before) {
+        for (at, beacon) in next.beacons.iter().enumerate() {
+            let is_same = before.beacons.get(at) == Some(beacon);
+            assert!(is_same || touched.contains(&BeaconIndex(at as u32)), "{}", beacon.id);
+        }
+    }
+    assert!(!next.shares_zones_with(before) || next.zones == before.zones);
+}
+
 proptest! {
     #[test]
     fn edits_one_after_the_other_give_what_a_registry_made_anew_gives(
@@ -111,6 +135,8 @@ proptest! {
             match (registry.edited(&edit), naive(&registry, &edit)) {
                 (Ok(next), Ok(wanted)) => {
                     assert_same(&next, &wanted);
+                    assert_renumbered(&registry, &next);
+                    assert_renumbered(&next, &registry);
                     let way = registry.difference(&next);
                     assert_same(&registry.edited(&way).unwrap(), &next);
                     assert!(next.difference(&wanted).is_empty());
@@ -139,4 +165,20 @@ fn a_level_with_something_on_it_is_not_removed() {
     let registry = fixture::registry(&fixture::settings());
     let errors = registry.edited(&Edit { remove: vec![Key::Level(LevelOrdinal(0))], ..Edit::default() }).unwrap_err();
     assert!(matches!(errors[0], RegistryError::UnknownLevel { kind: "receiver", .. }), "{errors:?}");
+}
+
+#[test]
+fn only_an_edit_of_this_very_registry_is_taken_for_one_of_it() {
+    let registry = fixture::registry(&fixture::settings());
+    let device = |id: &str| Device { id: DeviceId::new(id).unwrap(), ..registry.devices[0].as_ref().clone() };
+    let with = |registry: &Registry, id: &str| {
+        registry.edited(&Edit { put: vec![Record::Device(Arc::new(device(id)))], ..Edit::default() }).unwrap()
+    };
+    let (one, other) = (with(&registry, "one"), with(&registry, "other"));
+    let further = with(&one, "further");
+    assert_renumbered(&registry, &further);
+    assert_renumbered(&one, &other);
+    assert_eq!(other.renumbering_of(&one).devices.to(DeviceIndex(registry.devices.len() as u32)), None);
+    assert!(other.beacons_touched_since(&one).is_none());
+    assert!(one.renumbering_of(&registry).touched.is_empty());
 }

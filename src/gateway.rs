@@ -12,10 +12,12 @@ pub mod control;
 pub(crate) mod facts;
 pub(crate) mod keeper;
 pub mod live;
+mod open;
 mod outlet;
 pub mod report;
 pub mod service;
 mod states;
+mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,25 +31,26 @@ use crate::clock::{self, Clock};
 use crate::config::{GatewayConfig, Plans};
 use crate::engine::{Engine, Input, Memory, Prepared, ReceiverState};
 use crate::http::{self, Delivery, ServeError, Services};
-use crate::model::{GatewayId, ReceiverId, SiteId, Timestamp};
-use crate::mqtt::wire::{self, Context, DriftWords, ReceiverStatus, Status, StoreWords, WireError};
-use crate::mqtt::{self, Backing, Inbound, Intake, Publisher, Settings, SettingsError, client_id};
-use crate::record::{self, RecordStatus, Recorder};
-use crate::registrar::copy::{self, Copied, Copier, Waker};
+use crate::model::{ReceiverId, Timestamp};
+use crate::mqtt::wire::WireError;
+use crate::mqtt::{self, Intake, SettingsError};
+use crate::record::{self, Recorder};
+use crate::registrar::copy::{Copied, Copier, Waker};
 use crate::registrar::{self, EditError, Reconfigure, Registrar, View, load, offline};
-use crate::registry::{ReceiverIndex, Registry};
+use crate::registry::Registry;
 use crate::source::live::{self as feeds, Feed};
 use crate::source::{Observation, Sink, ble};
-use crate::store::{self, Batch, Opened, Row, Store, StoreError};
-use crate::trigger::Outcome;
+use crate::store::{Row, Store, StoreError};
 use board::Board;
-use control::Control;
 use facts::{Facts, Heard};
-use keeper::{Keeper, Then};
-use live::{Live, Question};
+use keeper::Then;
+use live::Live;
+pub(crate) use open::store_options;
+use open::{Kept, open};
 pub use outlet::Outlet;
 use report::OutboxReport;
 use service::Watchdog;
+use status::{DriftLog, ReceiverNow, record_counters, status};
 
 /// Observations that may wait for the loop. At 1,000 sightings a second that is four seconds.
 const QUEUE: usize = 4_096;
@@ -61,14 +64,10 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 const LAST_COPY: Duration = Duration::from_secs(5);
 /// How long an orderly stop may take to write down the last sightings.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
-/// How often the log says of a receiver that it drifts.
-const DRIFT_EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// How often the wall clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the system is asked whether its clock is set, until it is.
 const ASK_CLOCK: Duration = Duration::from_secs(10);
-/// Events that wait in memory while the disk takes none, in bytes: some 60,000.
-const UNCOMMITTED: usize = 64 * 1024 * 1024;
 
 /// Why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -103,30 +102,6 @@ pub enum GatewayError {
     /// The system gives no thread.
     #[error("the sightings cannot be recorded: {0}")]
     Record(std::io::Error),
-}
-
-/// When the log last said of each receiver that it drifts.
-#[derive(Default)]
-struct DriftLog(BTreeMap<ReceiverIndex, Timestamp>);
-
-impl DriftLog {
-    /// Says what drifts, of each receiver at most once in [`DRIFT_EVERY`].
-    fn look(&mut self, engine: &Engine, now: Timestamp) {
-        for drift in engine.drifts() {
-            if self.0.get(&drift.receiver).is_none_or(|last| now.since(*last) >= DRIFT_EVERY) {
-                self.0.insert(drift.receiver, now);
-                let receiver = &engine.registry().receivers()[drift.receiver.get()].id;
-                let (db, samples) = (format!("{:+.1}", drift.db), drift.samples);
-                warn!(%receiver, db, samples, "the receiver reads otherwise than in the survey: look at it, or survey again");
-            }
-        }
-    }
-}
-
-/// What is known of a receiver.
-struct ReceiverNow {
-    state: ReceiverState,
-    detail: Option<String>,
 }
 
 /// Begins anew, or goes on with what an earlier life remembered and the events that wait since. Its own radios are yet to start.
@@ -333,148 +308,6 @@ pub async fn run(
     Ok(())
 }
 
-/// What outlives a restart, and the ways to the broker.
-struct Kept {
-    context: Context,
-    began: Timestamp,
-    is_new: bool,
-    memory: Memory,
-    waits: usize,
-    keeper: Keeper,
-    outlet: Outlet,
-    inbound: Inbound,
-    reports: mpsc::Receiver<mqtt::Report>,
-    recorder: Recorder,
-    control: Option<Control>,
-    live: Live,
-    questions: mpsc::Receiver<Question>,
-    view: View,
-}
-
-/// Opens the database and goes on from it: the clock, what waits for the broker, and what the engine must know.
-fn open(config: &GatewayConfig, first: Option<First>, clock: &Clock) -> Result<Kept, GatewayError> {
-    let is_named = first.is_some();
-    let (first, plans) = match first {
-        Some(first) => (first.registry, first.plans),
-        None => (stand_in(config)?, Plans::new()),
-    };
-    let Opened { store, head, devices, waiting, is_new, set_aside } =
-        Store::open(store_options(config, &first, clock.now()))?;
-    let (view, mut rows) = match load::load(&store)? {
-        Some(view) => (view, Vec::new()),
-        None => begin_registry(config, &first, clock)?,
-    };
-    let is_first = !rows.is_empty();
-    if is_first {
-        rows.extend(plans.into_iter().map(|(level, plan)| registrar::plan_row(level, Some(plan.bytes))));
-        store.write(Batch { rows, ..Batch::default() });
-    } else if is_named {
-        tell_of_differences(&view.registry, &first);
-    }
-    let registry = &view.registry;
-    let site = registry.site().id.clone();
-    if let Some((path, why)) = &set_aside {
-        warn!("the database was damaged ({why}): it is set aside as {}, and a new epoch begins", path.display());
-    }
-    clock.resume(head.jumped_ms, head.jumps, if is_new { Timestamp::from_millis(0) } else { head.alive_at });
-    let context = Context {
-        site: site.clone(),
-        gateway: config.id.clone(),
-        epoch: head.epoch.clone(),
-        frame: *registry.frame(),
-        xdm: config.mqtt.xdm,
-    };
-    let began = clock.wall(clock.now());
-    let settings = Settings::new(&config.mqtt, client_id(&context.site, &context.gateway))?;
-    let will = Status::offline(began).message(&context)?;
-    let steady = clock.clone();
-    let backing = Backing {
-        store: Arc::new(store.clone()),
-        clock: mqtt::Clock::new(move || steady.now()),
-        context: context.clone(),
-        next_sequence: head.sequence,
-    };
-    let limits = mqtt::Limits::stored(&store_limits(config));
-    let publisher = Publisher::start(settings.clone(), will, limits, Some(backing));
-    let waits = waiting.len();
-    publisher.restore(waiting);
-    let intake = publisher.intake();
-    let (live, questions) = Live::new(&context.epoch);
-    let wall = clock.clone();
-    live.set_wall(move |at| wall.wall(at));
-    let told = live.clone();
-    store.start(move |entries| {
-        told.events(&entries);
-        intake.queue(entries);
-    });
-    let replays = Some(publisher.replays());
-    let (inbound, reports) = Inbound::start(settings, &context.site, &context.gateway, replays);
-    let recorder = Recorder::start(&config.data_dir, config.record, registry, clock).map_err(GatewayError::Record)?;
-    let control = control(config, &context, &store, publisher.intake(), recorder.watch());
-
-    let (keeper, memory) = Keeper::new(store, clock.clone(), head, devices);
-    let outlet = Outlet::new(context.clone(), publisher, config.mqtt.publish_positions);
-    let outlet = outlet.durable(clock.clone()).watched(live.clone());
-    Ok(Kept {
-        context,
-        began,
-        is_new,
-        memory,
-        waits,
-        keeper,
-        outlet,
-        inbound,
-        reports,
-        recorder,
-        control,
-        live,
-        questions,
-        view,
-    })
-}
-
-/// A registry of the site that the data directory is of, with nothing in it. Whose it is says the database; where that is damaged,
-/// which is dealt with when it is opened, the copy beside it; or else the site has the id of the gateway.
-fn stand_in(config: &GatewayConfig) -> Result<Registry, GatewayError> {
-    match offline::stand_in(config) {
-        Err(offline::OfflineError::Store(StoreError::Damaged { .. })) => {}
-        known => return Ok(known?),
-    }
-    let copied = copy::read(&config.data_dir).ok().flatten().map(|(view, _)| view.registry.site().id.clone());
-    // Both kinds of id are made of the same characters.
-    let id = copied.or_else(|| SiteId::new(config.id.as_str()).ok());
-    id.map(|id| Registry::empty(id, "UTC"))
-        .ok_or_else(|| offline::OfflineError::NoRegistry(config.data_dir.clone()).into())
-}
-
-/// The registry of a new database: the copy of an earlier one, where there is one, or else that of the site directory.
-fn begin_registry(config: &GatewayConfig, first: &Registry, clock: &Clock) -> Result<(View, Vec<Row>), GatewayError> {
-    match copy::read(&config.data_dir) {
-        Ok(Some((view, rows))) if view.registry.site().id == first.site().id => {
-            info!(revision = view.revision, "begins with the copy of what was registered");
-            return Ok((view, rows));
-        }
-        Ok(None) => {}
-        Ok(Some((view, _))) => {
-            warn!(site = %view.registry.site().id, "the copy of what was registered is another site's, and not used");
-        }
-        Err(error) => warn!("the copy of what was registered cannot be used: {error}"),
-    }
-    Ok(load::first(first, "gateway.toml", clock.wall(clock.now()))?)
-}
-
-/// The site directory is read once; who edits it afterwards is told what is missing.
-fn tell_of_differences(registry: &Registry, directory: &Registry) {
-    let edit = registry.difference(directory);
-    if !edit.is_empty() {
-        let (put, remove) = (edit.put.len(), edit.remove.len());
-        info!(
-            "the registry is the database's; the site directory differs in {} records: `beaconfence apply` takes it in",
-            put + remove
-        );
-    }
-}
-
 /// Who changes the registry.
 fn registrar(
     view: View,
@@ -550,70 +383,6 @@ fn reconfigure(
         engine.handle(Input::Receiver(receiver.clone(), now_known.state), now);
         put_all(engine, outlet);
     }
-}
-
-/// How the store of a gateway is opened.
-pub(crate) fn store_options(config: &GatewayConfig, registry: &Registry, now: Timestamp) -> store::Options {
-    store::Options {
-        dir: config.data_dir.clone(),
-        site: registry.site().id.clone(),
-        limits: store_limits(config),
-        dictionary: dictionary(registry, &config.id),
-        now,
-    }
-}
-
-/// What the payloads of this site are like: one of each kind for as many zones as there is room for.
-fn dictionary(registry: &Registry, gateway: &GatewayId) -> Vec<u8> {
-    const ROOM: usize = 32 * 1024;
-    let context = Context {
-        site: registry.site().id.clone(),
-        gateway: gateway.clone(),
-        epoch: "0".repeat(12),
-        frame: *registry.frame(),
-        xdm: false,
-    };
-    let mut dictionary = Vec::new();
-    for zone in registry.zones() {
-        for sample in wire::samples(&context, zone) {
-            if dictionary.len() + sample.payload.len() <= ROOM {
-                dictionary.extend_from_slice(&sample.payload);
-            }
-        }
-    }
-    dictionary
-}
-
-fn store_limits(config: &GatewayConfig) -> store::Limits {
-    store::Limits {
-        max_age: config.outbox.max_age,
-        max_bytes: config.outbox.max_bytes,
-        tail_age: config.outbox.keep,
-        tail_bytes: config.outbox.keep_bytes,
-        memory_bytes: UNCOMMITTED,
-    }
-}
-
-/// What the commands beside it may ask.
-fn control(
-    config: &GatewayConfig,
-    context: &Context,
-    store: &Store,
-    publisher: Intake,
-    recorded: impl Fn() -> Option<RecordStatus> + Send + Sync + 'static,
-) -> Option<Control> {
-    let (copied, store, epoch) = (store.clone(), store.clone(), context.epoch.clone());
-    let report = move || {
-        let report = OutboxReport::of_store(epoch.clone(), publisher.next_sequence(), &store.status());
-        let report = report.with_publisher(&publisher.status()).with_parked(store.parked()).with_record(recorded());
-        serde_json::to_vec(&report).unwrap_or_default()
-    };
-    Control::start(&config.data_dir, report, copied)
-        .inspect_err(|error| {
-            let path = config.data_dir.join(control::SOCKET);
-            warn!("commands cannot ask this gateway, for {} cannot be made: {error}", path.display());
-        })
-        .ok()
 }
 
 /// Asks the system whether its clock is set, until it is.
@@ -719,106 +488,4 @@ async fn until(clock: &Clock, deadline: Option<Timestamp>) {
         Some(at) => tokio::time::sleep(at.since(clock.now())).await,
         None => std::future::pending().await,
     }
-}
-
-/// What the status says of recording.
-fn record_counters(record: &RecordStatus) -> [(String, u64); 4] {
-    [
-        ("recorded", record.kept),
-        ("record_dropped", record.dropped),
-        ("record_files_deleted", record.deleted),
-        ("record_erased", record.erased),
-    ]
-    .map(|(name, count)| (name.to_owned(), count))
-}
-
-#[allow(clippy::too_many_arguments)] // Everybody has something to say in it.
-fn status(
-    since: Timestamp,
-    clock: &Clock,
-    engine: &Engine,
-    sink: &Sink,
-    receivers: &BTreeMap<ReceiverId, ReceiverNow>,
-    outlet: &Outlet,
-    inbound: &Inbound,
-    store: &Store,
-) -> Status {
-    let stored = store.status();
-    let mut status = Status { at: clock.wall(clock.now()), ..Status::online(since) };
-    status.clock_suspect = clock.is_suspect();
-    status.store = Some(StoreWords {
-        failing: stored.failing.clone(),
-        disk_bytes: stored.disk_bytes,
-        uncommitted: stored.uncommitted,
-        tail: stored.tail,
-    });
-    let taken = engine.counters();
-    for (at, receiver) in engine.registry().receivers().iter().enumerate() {
-        if let Some(since) = engine.silent_since(ReceiverIndex(at as u32)) {
-            status.silent_receivers.insert(receiver.id.clone(), clock.wall(since));
-        }
-    }
-    for (id, now) in receivers {
-        let Some(counters) = sink.counters().get(id) else { continue };
-        let sightings = engine.registry().receiver(id).map_or(0, |at| taken.sightings_by_receiver[at.get()]);
-        let silent = status.silent_receivers.contains_key(id);
-        status.receivers.insert(
-            id.clone(),
-            ReceiverStatus {
-                state: match now.state {
-                    ReceiverState::Up if !silent => "up",
-                    _ => "down",
-                },
-                reason: match now.state {
-                    ReceiverState::Up if silent => Some("hears nothing of what it should".to_owned()),
-                    _ => now.detail.clone(),
-                },
-                advertisements: counters.advertisements.load(Ordering::Relaxed),
-                sightings,
-                shed: counters.shed.load(Ordering::Relaxed),
-                lag_ms: counters.lag_ms.load(Ordering::Relaxed),
-                recoveries: counters.recoveries.load(Ordering::Relaxed),
-                unfiltered: counters.unfiltered.load(Ordering::Relaxed),
-            },
-        );
-    }
-    for drift in engine.drifts() {
-        let db = (drift.db * 10.0).round() / 10.0;
-        let receiver = engine.registry().receivers()[drift.receiver.get()].id.clone();
-        status.drifts.insert(receiver, DriftWords { db, samples: drift.samples });
-    }
-    status.counters.extend(outlet.publisher().status().counters().map(|(name, value)| (name.to_owned(), value)));
-    let mut count = |name: &str, value: u64| status.counters.insert(name.to_owned(), value);
-    count("sightings", taken.sightings);
-    count("sightings_shed", sink.shed());
-    count("fixed_beacons", taken.fixed_beacons);
-    count("device_sightings", taken.device_sightings);
-    count("unplaced_beacons", taken.unplaced_beacons);
-    count("position_reports", taken.reports);
-    count("telemetry", taken.telemetry);
-    count("strangers", taken.strangers);
-    count("without_consent", taken.without_consent);
-    count("refused_ahead", taken.ahead);
-    count("refused_behind", taken.behind);
-    count("reports_outside", taken.reports_outside);
-    count("unknown_levels", taken.unknown_levels);
-    count("stale_reports", taken.stale_reports);
-    count("unknown_devices", taken.unknown_devices);
-    count("unknown_receivers", taken.unknown_receivers);
-    count("clock_jumps", u64::from(clock.jumps()));
-    count("commits", stored.commits);
-    count("events_dropped_uncommitted", stored.dropped_uncommitted);
-    let inbound = inbound.status();
-    count("reports_shed", inbound.shed);
-    count("reports_refused", inbound.refused.values().sum());
-    count("replays_refused", inbound.replays_refused);
-    count("facts", inbound.facts);
-    count("unsaid", outlet.unsaid());
-    for outcome in Outcome::ALL {
-        let times: u64 = engine.trigger_counts().values().filter_map(|counts| counts.get(&outcome)).sum();
-        if times > 0 || outcome == Outcome::Fired {
-            count(&format!("triggers_{}", outcome.as_str()), times);
-        }
-    }
-    status
 }

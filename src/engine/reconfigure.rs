@@ -223,12 +223,7 @@ impl Engine {
             .filter(|(at, zone)| old(*at, zone).is_none_or(|old| is_other(old, zone)))
             .map(|(at, _)| ZoneIndex(at as u32))
             .collect();
-        let moves = Moves {
-            registry: Arc::clone(next),
-            overlaps: shares.overlaps().clone(),
-            to,
-            reshaped,
-        };
+        let moves = Moves { registry: Arc::clone(next), overlaps: shares.overlaps().clone(), to, reshaped };
         let (trackers, model, now) = (&self.trackers, &self.model, self.now);
         let membership = |device: DeviceIndex, position: crate::model::Position| -> Membership {
             let kind = before.devices()[device.get()].kind;

@@ -253,9 +253,10 @@ fn of_site(reading: &Reading) -> Vec<Family> {
     use Kind::{Counter, Gauge};
     let status = &reading.status;
     let counted = |name: &str| status.counters.get(name).map(|count| *count as f64);
-    let triggers = status.counters.iter().filter_map(|(name, count)| {
-        let outcome = name.strip_prefix("triggers_")?;
-        crate::trigger::Outcome::ALL.iter().any(|known| known.as_str() == outcome).then_some((outcome, *count as f64))
+    // Those that have not come about are there as well: what begins with 1 has no rate.
+    let triggers = crate::trigger::Outcome::ALL.iter().map(|outcome| {
+        let outcome = outcome.as_str();
+        (outcome, counted(&format!("triggers_{outcome}")).unwrap_or(0.0))
     });
     let mut families = vec![
         Family::one(
@@ -393,6 +394,7 @@ mod tests {
             "beaconfence_observations_refused_total{reason=\"no_consent\"} 2.0",
             "beaconfence_presence_events_total{kind=\"entered\"} 9.0",
             "beaconfence_triggers_total{outcome=\"fired\"} 3.0",
+            "beaconfence_triggers_total{outcome=\"cap\"} 0.0",
             "beaconfence_triggers_expired_total 1.0",
             "beaconfence_strangers_total 5.0",
             "beaconfence_outbox_messages 3.0",

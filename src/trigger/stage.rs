@@ -290,14 +290,8 @@ impl Stage {
         self.schedule(device, event.decided_at);
     }
 
-    /// Goes on with another registry and its rules. `devices` says where each device is now.
-    pub fn reconfigure(
-        &mut self,
-        registry: Arc<Registry>,
-        compiled: Arc<Compiled>,
-        to: &Renumbering,
-        now: Timestamp,
-    ) {
+    /// Goes on with another registry and its rules; `to` says how it follows from the one before.
+    pub fn reconfigure(&mut self, registry: Arc<Registry>, compiled: Arc<Compiled>, to: &Renumbering, now: Timestamp) {
         for at in to.touched.iter().copied() {
             let gone = to.devices.to(at).is_none_or(|to| {
                 self.registry.devices()[at.get()].may_be_tracked() && !registry.devices()[to.get()].may_be_tracked()

@@ -272,7 +272,7 @@ def judge(run, samples, back, days):
 
 def arguments(parser):
     parser.add_argument("--days", type=float, default=30.0, help="simulated days")
-    parser.add_argument("--speed", type=int, default=100, help="how many times faster the clock goes")
+    parser.add_argument("--speed", type=int, default=400, help="how many times faster the clock goes")
     parser.add_argument("--rate", type=int, default=500, help="advertisements a simulated second")
 
 

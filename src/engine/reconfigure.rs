@@ -7,12 +7,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Engine, Output, Tracker};
-use crate::geofence::{CellShares, Membership, ZoneTree, gaussian_membership};
-use crate::model::{Timestamp, ZoneId};
+use crate::geofence::{CellShares, Membership, Redrawn, ZoneTree, gaussian_membership};
+use crate::model::{Point, Timestamp, ZoneId};
 use crate::position::{Drifts, Model};
 use crate::presence::{Health, Moves};
-use crate::registry::{DeviceIndex, Moved, ReceiverIndex, Registry, Renumbering, Zone, ZoneIndex};
+use crate::registry::{
+    DeviceIndex, DeviceKind, Moved, ReceiverIndex, Registry, Renumbering, Zone, ZoneIndex, shape_bounds,
+};
 use crate::trigger::Compiled;
+
+/// So many zones are redrawn one by one; of more, all are.
+const MOST_REDRAWN: usize = 50;
 
 /// What follows from a registry alone, and is shared between the engine and whoever prepares its next registry.
 #[derive(Debug, Clone)]
@@ -64,7 +69,11 @@ impl Tables {
                 own_grid = crate::position::Grid::new(&next);
                 &own_grid
             };
-            let shares = CellShares::new(&tree, grid, &next.site().margins, next.zones().len());
+            let margins = &next.site().margins;
+            let shares = match redrawn(&self.registry, &next).filter(|_| keeps_model) {
+                Some(redrawn) => self.shares.redrawn(&tree, grid, margins, next.zones().len(), &redrawn),
+                None => CellShares::new(&tree, grid, margins, next.zones().len()),
+            };
             Self { registry: next, tree: Arc::new(tree), shares: Arc::new(shares), compiled }
         };
         Prepared { tables, model, before: Arc::clone(&self.registry) }
@@ -92,18 +101,49 @@ fn is_same_words(one: &Registry, other: &Registry) -> bool {
         && one.rules().triggers.iter().all(beacons)
 }
 
+/// Whether two zones, of the same id, cover the same ground.
+fn covers_the_same(one: &Arc<Zone>, other: &Arc<Zone>) -> bool {
+    Arc::ptr_eq(one, other)
+        || (one.level == other.level
+            && one.shape == other.shape
+            && one.presence.margin.total_cmp(&other.presence.margin).is_eq())
+}
+
 /// Whether every zone is where it was, and at its place in the list.
 fn is_same_ground(one: &Registry, other: &Registry) -> bool {
-    let is_same = |one: &Zone, other: &Zone| {
-        one.id == other.id
-            && one.level == other.level
-            && one.shape == other.shape
-            && one.presence.margin.total_cmp(&other.presence.margin).is_eq()
-    };
     let (ours, theirs) = (one.zones(), other.zones());
     one.site().margins == other.site().margins
         && ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|(one, other)| Arc::ptr_eq(one, other) || is_same(one, other))
+        && ours.iter().zip(theirs).all(|(one, other)| one.id == other.id && covers_the_same(one, other))
+}
+
+/// The zones that are others than before, or new; none where zones are gone, margins of kinds have changed, or where there are so
+/// many that everything is worked out anew as fast.
+fn redrawn(before: &Registry, next: &Registry) -> Option<Redrawn> {
+    let margins = &next.site().margins;
+    if before.site().margins != *margins || !next.renumbering_of(before).zones.is_kept() {
+        return None;
+    }
+    let widest = DeviceKind::ALL.into_iter().map(|kind| margins.of(kind)).fold(f64::NEG_INFINITY, f64::max);
+    let mut redrawn = Redrawn::default();
+    for (at, zone) in next.zones().iter().enumerate() {
+        let old = before.zones().get(at);
+        if old.is_some_and(|old| covers_the_same(old, zone)) {
+            continue;
+        }
+        if redrawn.zones.len() == MOST_REDRAWN {
+            return None;
+        }
+        redrawn.zones.insert(ZoneIndex(at as u32));
+        for zone in old.into_iter().chain([zone]) {
+            let wider = (zone.presence.margin + widest).max(0.0);
+            let bounds = shape_bounds(&zone.shape).map(|(low, high)| {
+                (Point { x: low.x - wider, y: low.y - wider }, Point { x: high.x + wider, y: high.y + wider })
+            });
+            redrawn.ground.extend(bounds);
+        }
+    }
+    Some(redrawn)
 }
 
 impl Engine {
@@ -207,13 +247,7 @@ impl Engine {
     ) {
         let before = Arc::clone(&self.registry);
         let margins_moved = before.site().margins != next.site().margins;
-        let is_other = |old: &Arc<Zone>, zone: &Arc<Zone>| {
-            margins_moved
-                || (!Arc::ptr_eq(old, zone)
-                    && (old.shape != zone.shape
-                        || old.level != zone.level
-                        || old.presence.margin.total_cmp(&zone.presence.margin).is_ne()))
-        };
+        let is_other = |old: &Arc<Zone>, zone: &Arc<Zone>| margins_moved || !covers_the_same(old, zone);
         let old = |at: usize, zone: &Zone| match to.zones {
             Moved::Kept => before.zones().get(at),
             Moved::To(_) => before.zone(&zone.id).map(|at| &before.zones()[at.get()]),

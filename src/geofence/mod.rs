@@ -12,7 +12,7 @@ mod shares;
 pub use border::vanishes;
 pub use index::ZoneTree;
 pub use overlaps::Overlaps;
-pub use shares::{CellShares, Membership, gaussian_membership};
+pub use shares::{CellShares, Membership, Redrawn, gaussian_membership};
 
 #[cfg(test)]
 mod tests;

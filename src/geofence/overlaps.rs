@@ -20,6 +20,12 @@ impl Overlaps {
         }
     }
 
+    /// The same without what is known of these zones.
+    pub(super) fn without(&self, zones: &BTreeSet<ZoneIndex>) -> Self {
+        let kept = self.0.iter().filter(|(one, other)| !zones.contains(one) && !zones.contains(other));
+        Self(kept.copied().collect())
+    }
+
     /// Whether two zones overlap. Each overlaps itself.
     pub fn overlap(&self, one: ZoneIndex, other: ZoneIndex) -> bool {
         one == other || self.0.contains(&(one.min(other), one.max(other)))

@@ -1,6 +1,6 @@
 //! From a belief to the probability of each zone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{LevelOrdinal, Metres, Point, Probability};
 use crate::position::{Belief, Grid};
@@ -19,7 +19,7 @@ const RINGS: usize = 12;
 const POINTS_PER_RING: usize = 16;
 
 /// For each cell of a grid, which zones it lies in and with what share of its area; for each kind of device.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct CellShares {
     /// One for each margin that a kind has.
     tables: Vec<Table>,
@@ -31,7 +31,27 @@ pub struct CellShares {
     overlaps: Overlaps,
 }
 
-#[derive(Debug)]
+/// What an edit changes of zones.
+#[derive(Debug, Default)]
+pub struct Redrawn {
+    /// The zones that are others, or new.
+    pub zones: BTreeSet<ZoneIndex>,
+    /// Boxes of the ground that they covered and cover, margins included: two corners each.
+    pub ground: Vec<(Point, Point)>,
+}
+
+impl Redrawn {
+    /// Whether a cell may lie on that ground.
+    fn concerns(&self, grid: &Grid, cell: usize) -> bool {
+        let Point { x, y } = grid.centre(cell);
+        self.ground.iter().any(|(low, high)| {
+            let is_in = |at: f64, low: f64, high: f64| (low - grid.cell..=high + grid.cell).contains(&at);
+            is_in(x, low.x, high.x) && is_in(y, low.y, high.y)
+        })
+    }
+}
+
+#[derive(Debug, PartialEq)]
 struct Table {
     /// Where each cell's entries begin in `entries`; one more than there are cells.
     starts: Vec<u32>,
@@ -50,7 +70,8 @@ impl CellShares {
             })
         });
         let mut overlaps = Overlaps::default();
-        let tables = distinct.into_iter().map(|margin| Table::new(tree, grid, margin, &mut overlaps)).collect();
+        let anew = |_: usize| None;
+        let tables = distinct.into_iter().map(|margin| Table::new(tree, grid, margin, anew, &mut overlaps)).collect();
         let mut within: Vec<f32> = (0..grid.len())
             .map(|cell| {
                 let level = grid.levels[cell / grid.level_len()];
@@ -63,6 +84,31 @@ impl CellShares {
             within = Vec::new();
         }
         Self { tables, table_of, zones, within, overlaps }
+    }
+
+    /// What [`CellShares::new`] would give where nothing has changed but these zones: not the grid, nor the outlines of levels, nor the
+    /// margins of kinds, nor where any zone is in the list.
+    #[must_use]
+    pub fn redrawn(
+        &self,
+        tree: &ZoneTree,
+        grid: &Grid,
+        margins: &KindMargins,
+        zones: usize,
+        redrawn: &Redrawn,
+    ) -> Self {
+        let mut overlaps = self.overlaps.without(&redrawn.zones);
+        let concerned: Vec<bool> = (0..grid.len()).map(|cell| redrawn.concerns(grid, cell)).collect();
+        let mut tables = Vec::with_capacity(self.tables.len());
+        for (at, before) in self.tables.iter().enumerate() {
+            // Each table is some kind's.
+            let Some(kind) = DeviceKind::ALL.into_iter().find(|kind| self.table_of[*kind as usize] == at) else {
+                continue;
+            };
+            let known = |cell: usize| (!concerned[cell]).then(|| before.cell(cell));
+            tables.push(Table::new(tree, grid, margins.of(kind), known, &mut overlaps));
+        }
+        Self { tables, table_of: self.table_of, zones, within: self.within.clone(), overlaps }
     }
 
     /// Which zones overlap, for devices of any kind.
@@ -84,12 +130,12 @@ impl CellShares {
 
     /// The probability of each zone for a device of that kind, under a belief over the grid's cells, which sums to 1.
     pub fn membership(&self, kind: DeviceKind, grid: &Grid, belief: Belief<'_>) -> Membership {
-        let Table { starts, entries } = &self.tables[self.table_of[kind as usize]];
+        let table = &self.tables[self.table_of[kind as usize]];
         let mut mass = vec![0.0_f64; self.zones];
         let mut touched = Vec::new();
         for (first, row) in belief.rows(grid) {
             for (cell, probability) in (first..).zip(row).filter(|(_, p)| **p > 1e-7) {
-                for (zone, share) in &entries[starts[cell] as usize..starts[cell + 1] as usize] {
+                for (zone, share) in table.cell(cell) {
                     if mass[zone.get()] == 0.0 {
                         touched.push(*zone);
                     }
@@ -114,12 +160,23 @@ fn samples(grid: &Grid, cell: usize) -> Vec<Point> {
 }
 
 impl Table {
-    fn new(tree: &ZoneTree, grid: &Grid, kind_margin: Metres, overlaps: &mut Overlaps) -> Self {
+    /// The table for devices of a kind with that margin. What is `known` of a cell is taken over.
+    fn new<'t>(
+        tree: &ZoneTree,
+        grid: &Grid,
+        kind_margin: Metres,
+        known: impl Fn(usize) -> Option<&'t [(ZoneIndex, f32)]>,
+        overlaps: &mut Overlaps,
+    ) -> Self {
         let mut starts = Vec::with_capacity(grid.len() + 1);
         let mut entries = Vec::new();
         let whole = (SAMPLES_PER_SIDE * SAMPLES_PER_SIDE) as f32;
         for cell in 0..grid.len() {
             starts.push(entries.len() as u32);
+            if let Some(known) = known(cell) {
+                entries.extend_from_slice(known);
+                continue;
+            }
             let level = grid.levels[cell / grid.level_len()];
             // What lies beyond the outline is nowhere.
             let mut points = samples(grid, cell);
@@ -137,6 +194,11 @@ impl Table {
         }
         starts.push(entries.len() as u32);
         Self { starts, entries }
+    }
+
+    /// The zones of a cell, and its shares of them.
+    fn cell(&self, cell: usize) -> &[(ZoneIndex, f32)] {
+        &self.entries[self.starts[cell] as usize..self.starts[cell + 1] as usize]
     }
 }
 

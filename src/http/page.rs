@@ -261,7 +261,7 @@ mod tests {
             Record::Device(Arc::new(device))
         });
         let more = first.edited(&Edit { put: put.to_vec(), ..Edit::default() }).unwrap();
-        let gone = crate::model::DeviceId::new("d3").unwrap();
+        let gone = crate::model::DeviceId::new("m").unwrap();
         let fewer = more.edited(&Edit { remove: vec![Key::Device(gone)], ..Edit::default() }).unwrap();
         let ids = |order: &[u32], registry: &Registry| -> Vec<String> {
             order.iter().map(|at| registry.devices()[*at as usize].id.to_string()).collect()

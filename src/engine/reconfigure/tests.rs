@@ -301,3 +301,46 @@ proptest! {
         prop_assert_eq!(plain.said, edited.said);
     }
 }
+
+fn rectangle() -> impl Strategy<Value = (u8, [f64; 4], f64)> {
+    let corner = (0.0..26.0_f64, 0.0..8.0_f64, 0.1..9.0_f64, 0.1..5.0_f64);
+    let margin = prop_oneof![Just(0.0), Just(0.7), Just(-0.4)];
+    (0..6_u8, corner, margin).prop_map(|(id, (x, y, width, height), margin)| {
+        (id, [x, y, (x + width).min(30.0), (y + height).min(10.0)], margin)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// What is worked out only where zones were drawn is what would be worked out for the whole site.
+    #[test]
+    fn zones_that_are_redrawn_one_after_the_other_are_where_they_would_be_in_a_site_made_anew(
+        edits in proptest::collection::vec((proptest::collection::vec(rectangle(), 1..4), 0..12_u8), 1..8)
+    ) {
+        let plain = fixture::registry(&fixture::settings());
+        let margins = crate::registry::KindMargins { asset: 1.1, ..plain.site().margins };
+        let site = crate::registry::Site { margins, ..plain.site().clone() };
+        let wider = Edit { put: vec![Record::Site(Box::new(site))], ..Edit::default() };
+        let mut tables = Engine::new(Arc::new(plain.edited(&wider).unwrap()), "e").tables();
+        for (zones, gone) in edits {
+            let mut edit = Edit::default();
+            for (id, [x0, y0, x1, y1], margin) in zones {
+                let presence = crate::registry::PresenceSettings { margin, ..fixture::settings() };
+                let shape = Shape::Polygons(vec![(fixture::rectangle(x0, y0, x1, y1), Vec::new())]);
+                let zone = Record::Zone(Arc::new(fixture::zone(&format!("z{id}"), shape, presence)));
+                edit.put.retain(|known| known.key() != zone.key());
+                edit.put.push(zone);
+            }
+            let gone = Key::Zone(ZoneId::new(&format!("z{gone}")).unwrap());
+            if edit.put.iter().all(|record| record.key() != gone) {
+                edit.remove.push(gone);
+            }
+            let next = Arc::new(tables.registry.edited(&edit).unwrap());
+            tables = tables.prepare(Arc::clone(&next)).tables().clone();
+            let grid = crate::position::Grid::new(&next);
+            let anew = CellShares::new(&ZoneTree::new(&next), &grid, &next.site().margins, next.zones().len());
+            prop_assert_eq!(&*tables.shares, &anew);
+        }
+    }
+}

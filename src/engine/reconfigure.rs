@@ -121,13 +121,15 @@ fn is_same_ground(one: &Registry, other: &Registry) -> bool {
 /// many that everything is worked out anew as fast.
 fn redrawn(before: &Registry, next: &Registry) -> Option<Redrawn> {
     let margins = &next.site().margins;
-    if before.site().margins != *margins || !next.renumbering_of(before).zones.is_kept() {
+    let (ours, theirs) = (before.zones(), next.zones());
+    let keeps_places = ours.len() <= theirs.len() && ours.iter().zip(theirs).all(|(one, other)| one.id == other.id);
+    if before.site().margins != *margins || !keeps_places {
         return None;
     }
     let widest = DeviceKind::ALL.into_iter().map(|kind| margins.of(kind)).fold(f64::NEG_INFINITY, f64::max);
     let mut redrawn = Redrawn::default();
-    for (at, zone) in next.zones().iter().enumerate() {
-        let old = before.zones().get(at);
+    for (at, zone) in theirs.iter().enumerate() {
+        let old = ours.get(at);
         if old.is_some_and(|old| covers_the_same(old, zone)) {
             continue;
         }
